@@ -1,0 +1,141 @@
+"""Delivering callbacks: claim with a lease, send many at once, write the results in bulk.
+
+“May report twice” is chosen here: a lapsed lease is simply tried again, and webhook-id tells the receiver.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import connection, transaction
+
+from callbacks import client
+from callbacks.models import Callback, Endpoint
+from callbacks.payloads import open_payload
+from notify.alerts import raise_alert
+from notify.crypto import Unreadable
+from notify.loops import flow, in_slots
+from notify.states import Move
+
+LOOP = "callbacks.deliver_due_callbacks"
+# Wait after each try that failed; after the last one the callback is given up. Source: Standard Webhooks, retries.
+LADDER = tuple(
+    timedelta(seconds=seconds)
+    for seconds in (5, 5 * 60, 30 * 60, 2 * 3_600, 5 * 3_600, 10 * 3_600, 14 * 3_600, 20 * 3_600, 24 * 3_600)
+)
+JITTER = 0.2
+# A few of each endpoint at a time: one that hangs does not slow the others.
+_CLAIM = """
+    UPDATE callbacks_callback c SET claimed_at = %(now)s, due_at = %(lease)s, attempts = c.attempts + 1
+    FROM (
+        SELECT due.id FROM callbacks_endpoint e CROSS JOIN LATERAL (
+            SELECT k.id, k.due_at FROM callbacks_callback k
+            WHERE k.endpoint_id = e.id AND k.status = 'pending' AND k.due_at <= %(now)s
+            ORDER BY k.due_at LIMIT %(each)s FOR UPDATE SKIP LOCKED
+        ) due WHERE e.active ORDER BY due.due_at LIMIT %(limit)s
+    ) taken
+    WHERE c.id = taken.id AND c.status = 'pending' AND c.due_at <= %(now)s
+    RETURNING c.id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A callback this worker holds until its lease runs out; opened is None where it cannot be read."""
+
+    callback: Callback
+    opened: dict[str, Any] | None
+    secrets: list[str]
+
+    @property
+    def token(self) -> dict[str, Any]:
+        """What the finishing UPDATE repeats."""
+        return {"claimed_at": self.callback.claimed_at, "attempts": self.callback.attempts}
+
+
+class Delivery:
+    """What the loop needs to know of callbacks."""
+
+    def __init__(self) -> None:
+        self.concurrency = settings.CALLBACK_CONCURRENCY
+
+    def claim(self, limit: int, now: datetime) -> Sequence[Claimed]:
+        """Claim up to `limit` due callbacks and commit."""
+        values = {"now": now, "lease": now + settings.CALLBACK_LEASE, "limit": limit}
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(_CLAIM, values | {"each": max(1, self.concurrency // 2)})
+            keys = [key for (key,) in cursor.fetchall()]
+        if not keys:
+            return []
+        secrets = dict(Endpoint.objects.filter(active=True).values_list("pk", "signing_secrets"))
+        rows = Callback.objects.filter(pk__in=keys)
+        return [Claimed(row, _opened(row), secrets.get(row.endpoint_id, [])) for row in rows]
+
+    async def act(self, item: Claimed, session: Any) -> client.Answer:
+        """Send one callback."""
+        if item.opened is None:
+            return client.Answer(0, "Unreadable")
+        key = str(item.callback.pk)
+        return await client.post(session, key=key, opened=item.opened, secrets=item.secrets, now=datetime.now(UTC))
+
+    def finish(self, done: Sequence[tuple[Claimed, Any]], now: datetime) -> None:
+        """Write what became of the callbacks."""
+        Callback.objects.move_each([_move(item, answer, now=now) for item, answer in done], now=now)
+        for endpoint in {item.callback.endpoint_id for item, _ in done if len(LADDER) < item.callback.attempts}:
+            if Callback.objects.filter(endpoint=endpoint, status=Callback.Status.EXHAUSTED).exists():
+                _alert_exhausted(endpoint, now=now)
+
+    def next_due(self) -> datetime | None:
+        """When the next callback is due, within the time a loop may wait for it."""
+        before = datetime.now(UTC) + settings.LOOP_DUE_WITHIN
+        return Callback.objects.due(before).values_list("due_at", flat=True).first()
+
+
+def deliver_due() -> int:
+    """Deliver what is due in one of the loop's places. Returns how many callbacks were handled."""
+    return in_slots(
+        LOOP,
+        lambda until: flow(Delivery(), until=until, opened=client.session),
+        waiting=lambda: Callback.objects.due(datetime.now(UTC)).exists(),
+    )
+
+
+def _opened(callback: Callback) -> dict[str, Any] | None:
+    try:
+        return open_payload(callback.payload)
+    except Unreadable:
+        return None
+
+
+def _move(item: Claimed, answer: Any, *, now: datetime) -> Move:
+    """Delivered, tried again on the ladder, or given up and kept."""
+    callback = item.callback
+    if isinstance(answer, BaseException):
+        answer = client.Answer(0, type(answer).__name__)
+    fields = {
+        "claimed_at": None,
+        "due_at": callback.due_at,
+        "last_status_code": answer.status_code or None,
+        "last_error": answer.error[:200],
+        "delivered_at": None,
+    }
+    if 200 <= answer.status_code < 300:
+        return Move(callback.pk, Callback.Status.DELIVERED, fields | {"delivered_at": now}, item.token)
+    if callback.attempts > len(LADDER):
+        return Move(callback.pk, Callback.Status.EXHAUSTED, fields, item.token)
+    wait = LADDER[callback.attempts - 1] * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311
+    wait = max(wait, timedelta(seconds=min(answer.retry_after or 0, LADDER[-1].total_seconds())))
+    return Move(callback.pk, Callback.Status.PENDING, fields | {"due_at": now + wait}, item.token)
+
+
+def _alert_exhausted(endpoint: int, *, now: datetime) -> None:
+    raise_alert(
+        "callback-exhausted",
+        f"endpoint {endpoint}",
+        "Callbacks to this endpoint were tried for days and given up; they are kept and can be sent again. "
+        "Ask the service whether its receiver works. See README, callback-exhausted.",
+        now=now,
+    )

@@ -1,0 +1,36 @@
+"""What a service is told: built and encrypted when the status changes, with address and token in it."""
+
+import json
+from typing import Any
+
+from callbacks.models import Endpoint
+from notify import crypto
+from notify.clock import iso
+from notify.models import Notification
+
+
+def seal_payload(notification: Notification, endpoint: Endpoint) -> bytes:
+    """Return the encrypted callback: body, address and token as they are now."""
+    sealed = {"url": endpoint.url, "token": endpoint.bearer_token, "body": body(notification)}
+    return crypto.encrypt(json.dumps(sealed, ensure_ascii=False).encode())
+
+
+def open_payload(payload: bytes) -> dict[str, Any]:
+    """Return url, token and body of a sealed callback; raises crypto.Unreadable."""
+    return json.loads(crypto.decrypt(payload))
+
+
+def body(notification: Notification) -> dict[str, Any]:
+    """Return what the service reads, times in UTC; completed_at is the moment of the final status."""
+    return {
+        "id": str(notification.pk),
+        "reference": notification.client_reference or None,
+        "to": notification.recipient,
+        "status": notification.status,
+        "created_at": iso(notification.created_at),
+        "completed_at": iso(notification.updated_at or notification.created_at),
+        "sent_at": iso(notification.sent_at),
+        "notification_type": notification.notification_type,
+        "template_id": str(notification.template_id),
+        "template_version": notification.template_version,
+    }

@@ -1,0 +1,110 @@
+"""The one function that makes the notification of row n of a job: first run, resume and repair all use it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from django.conf import settings
+
+from callbacks import outcomes
+from jobs.models import Job
+from jobs.recipients_file import Row
+from notify import content, crypto, recipients
+from notify.bulk import cell
+from notify.fields import new_id
+from notify.models import Notification, NotificationType, TemplateVersion
+
+if TYPE_CHECKING:
+    from notify.fields import SealedField
+
+COLUMNS = (
+    "id", "service_id", "template_id", "template_version", "job_id", "job_row_number", "notification_type",
+    "recipient", "recipient_hash", "personalisation", "client_reference", "status", "status_reason", "provider_name",
+    "provider_reference", "attempts", "unknown_outcomes", "due_at", "created_at", "updated_at",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A row held against its template: what would be sent, or why nothing can be."""
+
+    recipient: str
+    values: dict[str, str]
+    problem: str = ""
+
+
+class RowChecker:
+    """Holds rows against one version of a template; the preview of an upload and the processing share it."""
+
+    def __init__(self, version: TemplateVersion, notification_type: str, *, international: bool) -> None:
+        self.notification_type = notification_type
+        self.international = international
+        self.placeholders = content.placeholders(version.subject, version.content)
+        self.keys = [content.column_key(name) for name in self.placeholders]
+        self.compiled = content.compile_content(version.content)
+        self.subject = content.compile_content(version.subject)
+
+    def check(self, row: Row) -> Checked:
+        """Return the row's recipient in its stored form and its values, or the reason nothing can be sent."""
+        values = {key: row.values.get(key, "") for key in self.keys}
+        written = recipients.written_recipient(self.notification_type, row.values)
+        try:
+            if row.problem is not None:
+                return Checked(written, values, str(row.problem))
+            recipient = recipients.validate_recipient(
+                self.notification_type, row.values, international=self.international
+            )
+            missing = self.compiled.missing(values) or self.subject.missing(values)
+            if missing:
+                return Checked(recipient, values, f"MISSING_VALUE No value for {missing[0]}.")
+            self._check_length(values)
+        except (recipients.InvalidRecipient, content.ContentProblem) as problem:
+            return Checked(written, values, f"{problem.code} {problem}")
+        return Checked(recipient, values)
+
+    def _check_length(self, values: dict[str, str]) -> None:
+        text = self.compiled.render(values)
+        if self.notification_type == NotificationType.SMS:
+            content.check_length(content.sms_text(text), settings.SMS_CHARACTER_LIMIT)
+        elif self.notification_type == NotificationType.EMAIL:
+            content.check_length(text, settings.EMAIL_CHARACTER_LIMIT)
+
+
+class RowWriter:
+    """Makes the notifications of a job's rows; a row that has one already is left alone by a unique constraint."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.type = job.template.notification_type
+        version = TemplateVersion.objects.get(template=job.template, version=job.template_version)
+        self.checker = RowChecker(version, self.type, international=job.service.international_sms)
+        self._recipient: SealedField = Notification._meta.get_field("recipient")  # type: ignore[assignment]
+        self._personalisation: SealedField = Notification._meta.get_field("personalisation")  # type: ignore[assignment]
+        self._start = [cell(value) for value in (job.service_id, job.template_id, job.template_version, job.pk)]
+
+    def lines(self, rows: Iterable[Row], *, now: datetime) -> tuple[list[str], list[UUID]]:
+        """Return the rows in COPY's text format, and the keys of those born final."""
+        moment = now.isoformat()
+        final: list[UUID] = []
+        made = [self._line(row, moment, final) for row in rows]
+        return made, final
+
+    def write(self, lines: Sequence[str], born_final: Sequence[UUID], *, now: datetime) -> int:
+        """Insert the lines that are new, with the callbacks of those born final. Returns how many were new."""
+        return outcomes.settle_new(COLUMNS, lines, born_final=born_final, now=now)
+
+    def _line(self, row: Row, moment: str, final: list[UUID]) -> str:
+        checked, key = self.checker.check(row), new_id()
+        status, due = Notification.Status.CREATED, moment if self.type in Notification.SENT_BY_LOOP else "\\N"
+        if checked.problem:
+            status, due = Notification.Status.VALIDATION_FAILED, "\\N"
+            final.append(key)
+        cells = (
+            str(key), *self._start, str(row.number), self.type,
+            cell(self._recipient.seal(checked.recipient, key)), crypto.search_hash(checked.recipient),
+            cell(self._personalisation.seal(checked.values, key)), "", status.value, cell(checked.problem[:300]),
+            "", "", "0", "0", due, moment, "\\N",
+        )  # fmt: skip
+        return "\t".join(cells) + "\n"

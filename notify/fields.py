@@ -1,0 +1,111 @@
+"""Model fields for what must not be readable in the database, and the time-ordered key."""
+
+import json
+import uuid
+from typing import Any
+
+import uuid_utils
+from django.db import models
+
+from notify import crypto
+
+
+def new_id() -> uuid.UUID:
+    """Return a UUIDv7: keys made later sort later, so indexes grow at their end."""
+    return uuid.UUID(int=uuid_utils.uuid7().int)
+
+
+class Sealed(bytes):
+    """Ciphertext as it lies in a sealed column; opening it takes the row's key."""
+
+
+class _Opened:
+    """Attribute of a sealed column: holds ciphertext as loaded and opens it at the first look."""
+
+    def __init__(self, field: "SealedField") -> None:
+        self.field = field
+
+    def __get__(self, instance: models.Model | None, owner: type | None = None) -> Any:
+        if instance is None:
+            return self
+        if self.field.attname not in instance.__dict__:
+            instance.refresh_from_db(fields=[self.field.attname])  # deferred by only() or defer()
+        value = instance.__dict__[self.field.attname]
+        if isinstance(value, Sealed):
+            value = instance.__dict__[self.field.attname] = self.field.open(value, instance.pk)
+        return value
+
+    def __set__(self, instance: models.Model, value: Any) -> None:
+        instance.__dict__[self.field.attname] = value
+
+
+class SealedField(models.BinaryField):
+    """Text (or, with json=True, a JSON value) sealed to its row's primary key and its column.
+
+    In Python the attribute is the plain value; queries with values() give `Sealed` bytes.
+    """
+
+    def __init__(self, *args: Any, json: bool = False, **kwargs: Any) -> None:
+        self.json = json
+        kwargs.setdefault("editable", False)
+        super().__init__(*args, **kwargs)
+
+    def deconstruct(self) -> Any:
+        """Tell migrations about `json`."""
+        name, path, args, kwargs = super().deconstruct()
+        return name, path, args, kwargs | ({"json": True} if self.json else {})
+
+    def contribute_to_class(self, cls: type[models.Model], name: str, private_only: bool = False) -> None:
+        """Put the opening attribute in place."""
+        super().contribute_to_class(cls, name, private_only=private_only)
+        setattr(cls, self.attname, _Opened(self))
+
+    def seal(self, value: Any, pk: Any) -> Sealed:
+        """Seal a plain value for row `pk`."""
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":")) if self.json else value
+        return Sealed(crypto.seal(text.encode(), self._context(pk)))
+
+    def open(self, sealed: bytes, pk: Any) -> Any:
+        """Open this column's ciphertext of row `pk`; raises crypto.Unreadable."""
+        text = crypto.unseal(sealed, self._context(pk)).decode()
+        return json.loads(text) if self.json else text
+
+    def pre_save(self, model_instance: models.Model, add: bool) -> Any:
+        """Seal on the way to the database; what was not opened goes back as it came."""
+        value = model_instance.__dict__.get(self.attname)
+        return value if isinstance(value, Sealed) else self.seal(value, model_instance.pk)
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Sealed | None:
+        """Mark what was read as ciphertext."""
+        return None if value is None else Sealed(value)
+
+    def get_default(self) -> Any:
+        """Return the plain default (BinaryField would turn it to bytes)."""
+        return self._get_default()
+
+    def _context(self, pk: Any) -> bytes:
+        return self.column.encode() + (pk.bytes if isinstance(pk, uuid.UUID) else str(pk).encode())
+
+
+class EncryptedJSONField(models.BinaryField):
+    """A JSON value encrypted with Fernet; for settings and secrets of which there are few."""
+
+    def get_prep_value(self, value: Any) -> Any:
+        """Encrypt on the way in."""
+        return None if value is None else crypto.encrypt(json.dumps(value).encode())
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
+        """Decrypt on the way out."""
+        return None if value is None else json.loads(crypto.decrypt(bytes(value)))
+
+    def get_default(self) -> Any:
+        """Return the plain default."""
+        return self._get_default()
+
+    def to_python(self, value: Any) -> Any:
+        """Leave the plain value alone (BinaryField would read text as base64)."""
+        return value
+
+    def value_to_string(self, obj: models.Model) -> str:
+        """Never let a fixture hold the plain value."""
+        raise TypeError(f"{self.model.__name__}.{self.name} is encrypted and is not dumped.")

@@ -1,0 +1,90 @@
+"""What the watchdogs saw and did, the day's totals, and what was last seeded into the schedule."""
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from notify.fields import new_id
+from notify.models.service import NotificationType, Service
+from notify.querysets import AlertQuerySet
+
+
+class Alert(models.Model):
+    """Something a person should look at. One is open per (kind, scope)."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    kind = models.CharField(max_length=60)
+    scope = models.CharField(max_length=200)
+    message = models.TextField()
+    times_seen = models.PositiveIntegerField(default=1)
+    first_seen_at = models.DateTimeField(default=timezone.now)
+    last_seen_at = models.DateTimeField(default=timezone.now)
+    acknowledged_at = models.DateTimeField(null=True, blank=True)
+    snoozed_until = models.DateTimeField(null=True, blank=True)
+    resolved_at = models.DateTimeField(null=True, blank=True)
+
+    objects = AlertQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-last_seen_at"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["kind", "scope"], condition=Q(resolved_at__isnull=True), name="alert_open_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.scope}"
+
+
+class SeededSchedule(models.Model):
+    """What was last seeded into django-celery-beat: tells an operator's edit from an old default."""
+
+    task = models.CharField(max_length=200, unique=True)
+    crontab = models.CharField(max_length=200)
+    timezone = models.CharField(max_length=64)
+    expire_seconds = models.PositiveIntegerField(null=True)
+    seeded_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return f"{self.task}: {self.crontab}"
+
+
+class WatchdogRun(models.Model):
+    """One run of a periodic duty."""
+
+    task = models.CharField(max_length=200)
+    due_at = models.DateTimeField(null=True, blank=True)
+    started_at = models.DateTimeField(default=timezone.now)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    outcome = models.CharField(max_length=20, blank=True)
+    found = models.PositiveIntegerField(default=0)
+    repaired = models.PositiveIntegerField(default=0)
+    alerted = models.PositiveIntegerField(default=0)
+    detail = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ["-started_at"]
+        constraints = [models.UniqueConstraint(fields=["task", "due_at"], name="watchdog_run_once")]
+
+    def __str__(self) -> str:
+        return f"{self.task} at {self.started_at:%Y-%m-%d %H:%M}"
+
+
+class DailyTotal(models.Model):
+    """A local day's messages of one service and channel, counted by outcome."""
+
+    day = models.DateField()
+    service = models.ForeignKey(Service, on_delete=models.CASCADE)
+    notification_type = models.CharField(max_length=10, choices=NotificationType)
+    counts = models.JSONField(default=dict, help_text="Status: number of messages.")
+    sent_within_ten_seconds = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        ordering = ["-day"]
+        constraints = [
+            models.UniqueConstraint(fields=["day", "service", "notification_type"], name="daily_total_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.notification_type}"

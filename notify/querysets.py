@@ -1,0 +1,99 @@
+"""Conditions on the ground floor's tables, each written once."""
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Self
+
+from django.db import connection, models
+from django.db.models import Q
+
+from notify import crypto
+from notify.states import States
+
+# Due services first, then a few rows of each: one service's backlog does not delay another's ten messages.
+_FAIR = """
+    WITH RECURSIVE waiting(service_id) AS (
+        (SELECT service_id FROM notify_notification WHERE status = 'created' ORDER BY service_id LIMIT 1)
+        UNION ALL
+        SELECT (SELECT n.service_id FROM notify_notification n
+                WHERE n.status = 'created' AND n.service_id > waiting.service_id ORDER BY n.service_id LIMIT 1)
+        FROM waiting WHERE waiting.service_id IS NOT NULL
+    ), active AS (
+        SELECT s.id FROM waiting JOIN notify_service s ON s.id = waiting.service_id WHERE s.active
+    )
+    SELECT due.id, due.due_at FROM active CROSS JOIN LATERAL (
+        SELECT n.id, n.due_at FROM notify_notification n
+        WHERE n.service_id = active.id AND n.status = 'created' AND n.due_at <= %(now)s AND n.claimed_at IS NULL
+        AND n.notification_type = ANY(%(types)s)
+        ORDER BY n.due_at LIMIT %(each)s {lock}
+    ) due ORDER BY due.due_at LIMIT %(limit)s
+"""
+
+
+class NotificationQuerySet(States):
+    """What is due, in flight or found by a person."""
+
+    def to_send(self) -> Self:
+        """Created SMS and email of services that are switched on, neither held nor printed."""
+        return self.filter(
+            status=self.model.Status.CREATED, notification_type__in=self.model.SENT_BY_LOOP, due_at__isnull=False
+        )
+
+    def due(self, now: datetime) -> Self:
+        """To be sent now; a lapsed lease (claimed, and due again) included. Oldest first."""
+        return self.to_send().filter(due_at__lte=now, service__active=True).order_by("due_at")
+
+    def lapsed(self, now: datetime) -> Self:
+        """Somebody began to send these and the lease ran out: nobody knows what became of them. Oldest first."""
+        return self.to_send().filter(due_at__lte=now, claimed_at__isnull=False).order_by("due_at")
+
+    def held_for_person(self) -> Self:
+        """Nobody knows whether a provider took these; they wait for a person. In no order."""
+        return self.filter(status=self.model.Status.CREATED, due_at__isnull=True, unknown_outcomes__gt=0)
+
+    def not_final(self) -> Self:
+        """Without a final status yet."""
+        return self.exclude(status__in=self.model.FINAL)
+
+    def found_by(self, text: str) -> Self:
+        """Found by exact id, reference or recipient (any way of writing a phone number the caller normalised)."""
+        text = text.strip()
+        by_text = Q(client_reference=text) | Q(provider_reference=text) | Q(recipient_hash=crypto.search_hash(text))
+        try:
+            return self.filter(by_text | Q(pk=uuid.UUID(text)))
+        except ValueError:
+            return self.filter(by_text)
+
+    def lock_fairly(self, *, now: datetime, limit: int, types: Sequence[str]) -> list[uuid.UUID]:
+        """Lock up to `limit` due, unclaimed rows, fairly between services, inside atomic(). Returns their keys.
+
+        A first pass takes an equal part from every service that waits; a second fills what is left.
+        """
+        keys: dict[uuid.UUID, None] = {}
+        for each in (max(1, limit // 10), limit):
+            if len(keys) < limit:
+                found = self._fair(now=now, each=each + len(keys), limit=limit + len(keys), types=types, lock=True)
+                keys |= dict.fromkeys(key for key, _ in found if key not in keys)
+        return list(keys)[:limit]
+
+    def next_due(self, *, before: datetime, types: Sequence[str]) -> datetime | None:
+        """When the first unclaimed row that is due before a moment is due; None when there is none."""
+        found = self._fair(now=before, each=1, limit=1, types=types, lock=False)
+        return found[0][1] if found else None
+
+    def _fair(
+        self, *, now: datetime, each: int, limit: int, types: Sequence[str], lock: bool
+    ) -> list[tuple[uuid.UUID, datetime]]:
+        sql = _FAIR.format(lock="FOR UPDATE SKIP LOCKED" if lock else "")
+        with connection.cursor() as cursor:
+            cursor.execute(sql, {"now": now, "types": list(types), "each": each, "limit": limit})
+            return cursor.fetchall()
+
+
+class AlertQuerySet(models.QuerySet):
+    """What is still wrong."""
+
+    def open(self) -> Self:
+        """Not resolved. Newest first."""
+        return self.filter(resolved_at__isnull=True).order_by("-last_seen_at")

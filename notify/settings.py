@@ -1,0 +1,210 @@
+"""Settings, all from the environment; every one has a default that lets a first start work without any.
+
+README, “Settings”, lists them with their meaning; a test holds that table against this file.
+"""
+
+from datetime import timedelta
+from pathlib import Path
+
+import environ
+
+from notify import embedded, file_broker
+from notify.keys import load_keys
+
+env = environ.Env()
+BASE_DIR = Path(__file__).resolve().parent.parent
+VAR_DIR = Path(env.str("NOTIFY_VAR_DIR", default=str(BASE_DIR / "var")))  # everything this installation writes
+
+
+def seconds(name: str, default: float) -> timedelta:
+    """Read a duration: the environment variable is the setting's name with _SECONDS."""
+    return timedelta(seconds=env.float(f"{name}_SECONDS", default=default))
+
+
+# --- Which installation this is ---------------------------------------------------------------------------------
+
+NOTIFY_ENVIRONMENT = env.str("NOTIFY_ENVIRONMENT", default="development")
+PRODUCTION = NOTIFY_ENVIRONMENT in ("live", "production")  # both words mean the same
+DEBUG = env.bool("DEBUG", default=False)
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[] if PRODUCTION else ["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+BASE_URL = env.str("BASE_URL", default="http://localhost:8000")  # how people and providers reach the web process
+
+_keys = load_keys(environ.Env.ENVIRON, file=VAR_DIR / "secrets.env", production=PRODUCTION)
+SECRET_KEY = _keys["SECRET_KEY"]
+ENCRYPTION_KEYS = _keys["ENCRYPTION_KEYS"].split(",")
+SEARCH_HASH_KEY = _keys["SEARCH_HASH_KEY"]
+
+# --- Django ------------------------------------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "jobs",
+    "letters",
+    "providers",
+    "callbacks",
+    "notify",
+    "django_celery_beat",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "notify.clock.LocalTimeMiddleware",
+]
+ROOT_URLCONF = "notify.urls"
+WSGI_APPLICATION = "notify.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LANGUAGE_CODE = "en-gb"
+USE_TZ = True
+TIME_ZONE = "UTC"  # inside everything is UTC; people read and type times in NOTIFY_TIME_ZONE
+NOTIFY_TIME_ZONE = env.str("NOTIFY_TIME_ZONE", default="Europe/London")
+STATIC_URL = "static/"
+STATIC_ROOT = VAR_DIR / "static"
+WHITENOISE_USE_FINDERS = not PRODUCTION  # a first run needs no collectstatic
+WHITENOISE_AUTOREFRESH = DEBUG
+
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = PRODUCTION
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("BEHIND_PROXY", default=False) else None
+SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
+SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", default=31_536_000 if PRODUCTION else 0)
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = PRODUCTION
+
+# --- Database: PostgreSQL, by DATABASE_URL or embedded under var/ ---------------------------------------------------
+
+EMBEDDED_DATA_DIR = embedded.data_directory(VAR_DIR)
+EMBEDDED_DATABASE = not env.str("DATABASE_URL", default="")
+DATABASES = {
+    "default": {
+        "ENGINE": "notify.postgresql",
+        "NAME": "notify",
+        "USER": "notify",
+        "HOST": str(embedded.socket_directory(EMBEDDED_DATA_DIR)),
+    }
+    if EMBEDDED_DATABASE
+    else env.db_url("DATABASE_URL")
+}
+DATABASES["default"] |= {"CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True}
+DATABASES["default"].setdefault("OPTIONS", {}).setdefault("application_name", "notify")
+
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": VAR_DIR / "files"}},
+    "jobs": {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": VAR_DIR / "jobs"}},
+    "letters-pdf": {
+        "BACKEND": "django.core.files.storage.FileSystemStorage",
+        "OPTIONS": {"location": VAR_DIR / "letters-pdf"},
+    },
+    "staticfiles": {
+        "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        if PRODUCTION
+        else "django.contrib.staticfiles.storage.StaticFilesStorage"
+    },
+}
+
+# --- Celery: messages are nudges, so nothing is kept and everything may be delivered twice ---------------------------
+
+EMBEDDED_BROKER = not env.str("CELERY_BROKER_URL", default="")
+CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="notifyfile://")
+if EMBEDDED_BROKER:
+    file_broker.register()
+    CELERY_BROKER_TRANSPORT_OPTIONS = file_broker.transport_options(VAR_DIR / "broker")
+elif CELERY_BROKER_URL.startswith(("amqp", "pyamqp")):
+    # Publisher confirms, and a publish that gives up within a second: the row is the truth, the message a nudge.
+    CELERY_BROKER_TRANSPORT_OPTIONS = {
+        "confirm_publish": True, "max_retries": 1, "interval_start": 0, "interval_max": 0.2,
+        "socket_settings": {}, "read_timeout": 5, "write_timeout": 1,
+    }
+CELERY_BROKER_CONNECTION_TIMEOUT = 1
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # a worker waits for its broker for as long as it takes
+CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.2}
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_RESULT_EXPIRES = None  # otherwise beat adds a clean-up row of its own
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_TASK_CREATE_MISSING_QUEUES = False  # a misspelt queue raises instead of filling a queue with no worker
+CELERY_TASK_SOFT_TIME_LIMIT = 20 * 60
+CELERY_TASK_TIME_LIMIT = 21 * 60  # below RabbitMQ's consumer timeout (30 minutes)
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_MAX_TASKS_PER_CHILD = 5_000
+CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+DJANGO_CELERY_BEAT_TZ_AWARE = True
+
+# --- Thresholds: how long is too long, how many is too many ----------------------------------------------------------
+# Durations are timedeltas; the environment variable is the name here with _SECONDS.
+
+JOB_ROWS_LIMIT = env.int("JOB_ROWS_LIMIT", default=100_000)  # rows a file may have
+JOB_FILE_BYTES_LIMIT = env.int("JOB_FILE_BYTES_LIMIT", default=100_000_000)
+JOB_CHUNK_ROWS = env.int("JOB_CHUNK_ROWS", default=5_000)  # rows per transaction while a job is processed
+JOB_SCHEDULED_AHEAD_LIMIT = seconds("JOB_SCHEDULED_AHEAD_LIMIT", 7 * 86_400)
+SMS_CHARACTER_LIMIT = env.int("SMS_CHARACTER_LIMIT", default=918)  # six SMS parts of 153
+EMAIL_CHARACTER_LIMIT = env.int("EMAIL_CHARACTER_LIMIT", default=1_000_000)
+PHONE_REGION = env.str("PHONE_REGION", default="GB")  # of numbers written without a country code
+DEFAULT_SMS_SENDER = env.str("DEFAULT_SMS_SENDER", default="Notify")
+
+LOOP_FOR = seconds("LOOP_FOR", 50)  # a loop gives its place back after this long; the next tick goes on
+LOOP_LINGER_FOR = seconds("LOOP_LINGER_FOR", 2)  # an idle loop waits this long for more; above NUDGE_EVERY
+LOOP_DUE_WITHIN = seconds("LOOP_DUE_WITHIN", 15)  # or for work that is due within this
+LOOP_SLOTS = env.int("LOOP_SLOTS", default=2)  # copies of one loop at once, over all workers
+NUDGE_EVERY = seconds("NUDGE_EVERY", 1)  # at most one wake-up per task, process and this long
+
+SENDING_CONCURRENCY = env.int("SENDING_CONCURRENCY", default=100)  # requests on the wire per loop
+SENDING_LEASE = seconds("SENDING_LEASE", 60)  # above PROVIDER_REQUEST_TIMEOUT, with room for writing results
+SENDING_TRY_LATER_FOR = seconds("SENDING_TRY_LATER_FOR", 4 * 3_600)  # then technical-failure
+UNKNOWN_OUTCOME_WAIT = seconds("UNKNOWN_OUTCOME_WAIT", 600)  # for a receipt, before a message is sent once more
+PROVIDER_REQUEST_TIMEOUT = seconds("PROVIDER_REQUEST_TIMEOUT", 10)  # wall clock, per request
+RECEIPT_BYTES_LIMIT = env.int("RECEIPT_BYTES_LIMIT", default=256_000)
+RECEIPT_PARKED_FOR = seconds("RECEIPT_PARKED_FOR", 7 * 86_400)  # a receipt waits this long for its notification
+CALLBACK_CONCURRENCY = env.int("CALLBACK_CONCURRENCY", default=100)
+CALLBACK_LEASE = seconds("CALLBACK_LEASE", 60)
+CALLBACK_CONNECT_TIMEOUT = seconds("CALLBACK_CONNECT_TIMEOUT", 5)
+CALLBACK_REQUEST_TIMEOUT = seconds("CALLBACK_REQUEST_TIMEOUT", 15)  # wall clock, per request
+CALLBACK_TRUSTED_TARGETS = env.list("CALLBACK_TRUSTED_TARGETS", default=[])  # host:port, exempt from address rules
+
+# --- Log: one line per event, never with personal data ----------------------------------------------------------------
+
+LOG_LEVEL = env.str("LOG_LEVEL", default="INFO")
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
+    "loggers": {
+        "django": {"handlers": [], "propagate": True},
+        "celery.app.trace": {"level": "WARNING"},  # its INFO line would print what tasks return
+        "celery.worker.strategy": {"level": "WARNING"},
+        "celery.beat": {"level": "WARNING"},
+        "django_celery_beat": {"level": "WARNING"},
+    },
+}

@@ -1,0 +1,11 @@
+"""Addresses of the web process; upper apps are named by string only."""
+
+from django.contrib import admin
+from django.urls import include, path
+from django.views.generic import RedirectView
+
+urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("admin/", admin.site.urls),
+    path("receipts/", include("providers.urls")),
+]

@@ -1,0 +1,26 @@
+"""Conditions on providers and receipts, each written once."""
+
+from datetime import datetime
+from typing import Self
+
+from django.db import models
+
+
+class ProviderQuerySet(models.QuerySet):
+    """Who may carry a message."""
+
+    def carrying(self, notification_type: str) -> Self:
+        """Switched on for this channel, in a stable order."""
+        return self.filter(notification_type=notification_type, active=True).order_by("identifier")
+
+
+class ReceiptQuerySet(models.QuerySet):
+    """Which receipts are to be read."""
+
+    def due(self, now: datetime) -> Self:
+        """Stored and not applied, and not parked for later. Oldest first."""
+        return self.filter(applied_at__isnull=True, due_at__lte=now).order_by("due_at")
+
+    def unapplied(self) -> Self:
+        """Stored and not applied, parked ones included."""
+        return self.filter(applied_at__isnull=True)

@@ -1,0 +1,164 @@
+"""Carrying SMS and email: claim what is due with a lease, send many at once, write what became of them in bulk.
+
+A worker that dies leaves `claimed_at` behind: when the lease runs out nobody knows whether its messages were taken,
+and providers/unknown.py decides.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection, transaction
+
+from callbacks.outcomes import settle
+from notify.alerts import close_alert, raise_alert
+from notify.loops import flow, in_slots
+from notify.models import Notification
+from providers import results, unknown
+from providers.backends import Backend, Message, Outcome, Result, client_session, load_backend
+from providers.models import Provider
+from providers.shares import choose
+from providers.words import Words
+
+logger = logging.getLogger(__name__)
+LOOP = "providers.send_due_notifications"
+
+_CLAIM = """
+    UPDATE notify_notification n
+    SET claimed_at = %(now)s, due_at = %(lease)s, attempts = n.attempts + 1, provider_name = v.provider,
+        first_attempt_at = coalesce(n.first_attempt_at, %(now)s)
+    FROM unnest(%(keys)s::uuid[], %(providers)s::text[]) AS v(id, provider)
+    WHERE n.id = v.id AND n.status = 'created' AND n.claimed_at IS NULL
+    RETURNING n.id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A message this worker holds until its lease runs out, and the provider chosen for it."""
+
+    notification: Notification
+    provider: Provider
+    message: Message | None = None
+    problem: str = ""  # why the message cannot be built
+
+    @property
+    def token(self) -> dict[str, Any]:
+        """What a finishing UPDATE repeats: a worker that slept past its lease changes nothing."""
+        return {"claimed_at": self.notification.claimed_at, "attempts": self.notification.attempts}
+
+
+class Sending:
+    """What the loop needs to know of messages: how to claim, send and finish them."""
+
+    def __init__(self) -> None:
+        self.concurrency = settings.SENDING_CONCURRENCY
+        self.words = Words()
+        self._backends: dict[tuple[int, datetime], Backend] = {}
+
+    def claim(self, limit: int, now: datetime) -> Sequence[Claimed]:
+        """Claim up to `limit` due messages, fairly between services, each with its provider, and commit."""
+        unknown.settle_lapsed(now=now)
+        with transaction.atomic():
+            carrying = {kind: list(Provider.objects.carrying(kind)) for kind in Notification.SENT_BY_LOOP}
+            able = [kind for kind, providers in carrying.items() if choose(providers, 1)]
+            if not able:
+                return []
+            keys = Notification.objects.lock_fairly(now=now, limit=limit, types=able)
+            kinds = dict(Notification.objects.filter(pk__in=keys).values_list("pk", "notification_type"))
+            chosen = {key: choose(carrying[kinds[key]], 1)[0] for key in keys}
+            claimed = _claim(chosen, now=now)
+        rows = Notification.objects.filter(pk__in=claimed).select_related("service")
+        return [self._build(row, chosen[row.pk]) for row in rows]
+
+    async def act(self, item: Claimed, session: Any) -> Result:
+        """Send one message; what cannot be read or written is refused without a request."""
+        if item.message is None:
+            return Result(Outcome.REFUSED, item.problem)
+        return await self._backend(item.provider).send(session, item.message)
+
+    def finish(self, done: Sequence[tuple[Claimed, Any]], now: datetime) -> None:
+        """Write what became of the messages, with their callbacks."""
+        moves = [results.move(item, answer, now=now) for item, answer in done]
+        moved = settle(moves, now=now)
+        late = [move for move in moves if move.pk not in moved and "sent_at" in move.fields]
+        results.note_late(late)
+        unknown.tell(now=now)
+
+    def next_due(self) -> datetime | None:
+        """When the next message is due, within the time a loop may wait for it."""
+        before = datetime.now(UTC) + settings.LOOP_DUE_WITHIN
+        return Notification.objects.next_due(before=before, types=able_types())
+
+    def _build(self, notification: Notification, provider: Provider) -> Claimed:
+        """Put the message together; a poison row must not stop its batch."""
+        try:
+            message = Message(
+                id=str(notification.pk),
+                recipient=notification.recipient,
+                body=self.words.body(notification),
+                sender=notification.service.sms_sender or settings.DEFAULT_SMS_SENDER,
+            )
+            self._backend(provider)
+        except Exception as error:
+            logger.exception("Notification %s cannot be built", notification.pk)
+            problem = f"the message cannot be built ({type(error).__name__})"
+            return Claimed(notification, provider, problem=problem)
+        return Claimed(notification, provider, message)
+
+    def _backend(self, provider: Provider) -> Backend:
+        key = (provider.pk, provider.updated_at)
+        if key not in self._backends:
+            self._backends[key] = load_backend(provider.backend, provider.config)
+        return self._backends[key]
+
+
+def send_due(*, now: datetime) -> int:
+    """Send what is due in one of the loop's places. Returns how many messages were handled."""
+    judge_providers(now=now)
+    concurrency = settings.SENDING_CONCURRENCY
+    return in_slots(
+        LOOP,
+        lambda until: flow(Sending(), until=until, opened=lambda: client_session(limit=concurrency)),
+        waiting=lambda: Notification.objects.next_due(before=datetime.now(UTC), types=able_types()) is not None,
+    )
+
+
+def able_types() -> list[str]:
+    """Return the channels for which some provider may carry a message."""
+    return [kind for kind in Notification.SENT_BY_LOOP if choose(list(Provider.objects.carrying(kind)), 1)]
+
+
+def judge_providers(*, now: datetime) -> None:
+    """Alert for each channel in which messages are due and no provider may carry them; close it where one may."""
+    able = able_types()
+    for kind in Notification.SENT_BY_LOOP:
+        if kind in able:
+            close_alert("no-provider", kind, now=now)
+        elif Notification.objects.next_due(before=now, types=[kind]):
+            raise_alert(
+                "no-provider",
+                kind,
+                f"Messages of type {kind} are due, but no provider of that type is active with a share above 0. "
+                "Nothing is lost: switch a provider on, or give one a share. See README, no-provider.",
+                now=now,
+            )
+
+
+def _claim(chosen: dict[UUID, Provider], *, now: datetime) -> list[UUID]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _CLAIM,
+            {
+                "now": now,
+                "lease": now + settings.SENDING_LEASE,
+                "keys": list(chosen),
+                "providers": [provider.identifier for provider in chosen.values()],
+            },
+        )
+        return [key for (key,) in cursor.fetchall()]
+
