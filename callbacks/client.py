@@ -1,6 +1,5 @@
 """The HTTP request of a callback: bearer token, Standard Webhooks signature, hard limits on time and size."""
 
-import asyncio
 import json
 from dataclasses import dataclass
 from datetime import datetime
@@ -56,7 +55,7 @@ async def post(
         async with client.post(opened["url"], data=body.encode(), headers=headers, allow_redirects=False) as answer:
             await answer.content.read(READ_LIMIT)
             return Answer(answer.status, retry_after=_retry_after(answer.headers.get("Retry-After", "")))
-    except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError) as error:
+    except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
         return Answer(0, type(error).__name__)
 
 

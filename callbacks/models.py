@@ -72,9 +72,7 @@ class Callback(models.Model):
                 condition=Q(status__in=["pending", "delivered", "exhausted"]), name="callback_status_known"
             ),
             # A message's status only climbs, so it becomes each final status at most once.
-            models.UniqueConstraint(
-                fields=["notification_id", "notification_status"], name="callback_once_per_status"
-            ),
+            models.UniqueConstraint(fields=["notification_id", "notification_status"], name="callback_once_per_status"),
         ]
         indexes = [
             # callbacks.deliver_due_callbacks, fair between endpoints

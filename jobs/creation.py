@@ -16,7 +16,7 @@ from jobs.models import Job, job_storage, stored_name
 from jobs.processing import left_today
 from jobs.recipients_file import FileProblem, RecipientsFile, read_recipients
 from notify import content
-from notify.models import NotificationType, Service, Template
+from notify.models import Service, Template
 
 logger = logging.getLogger(__name__)
 _UNSHOWABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")

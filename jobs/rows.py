@@ -15,6 +15,7 @@ from notify import content, crypto, recipients
 from notify.bulk import cell
 from notify.fields import new_id
 from notify.models import Notification, NotificationType, TemplateVersion
+from notify.sms_text import sms_text
 
 if TYPE_CHECKING:
     from notify.fields import SealedField
@@ -43,31 +44,32 @@ class RowChecker:
         self.international = international
         self.placeholders = content.placeholders(version.subject, version.content)
         self.keys = [content.column_key(name) for name in self.placeholders]
+        self.required = content.required(version.subject, version.content)
+        self.recipient_keys = [content.column_key(name) for name in recipients.recipient_columns(notification_type)]
         self.compiled = content.compile_content(version.content)
-        self.subject = content.compile_content(version.subject)
 
     def check(self, row: Row) -> Checked:
         """Return the row's recipient in its stored form and its values, or the reason nothing can be sent."""
         values = {key: row.values.get(key, "") for key in self.keys}
-        written = recipients.written_recipient(self.notification_type, row.values)
+        written = "\n".join(filter(None, (row.values.get(key, "") for key in self.recipient_keys)))
         try:
             if row.problem is not None:
                 return Checked(written, values, str(row.problem))
             recipient = recipients.validate_recipient(
-                self.notification_type, row.values, international=self.international
+                self.notification_type, row.values, international=self.international, region=settings.PHONE_REGION
             )
-            missing = self.compiled.missing(values) or self.subject.missing(values)
+            missing = content.missing(self.required, values)
             if missing:
-                return Checked(recipient, values, f"MISSING_VALUE No value for {missing[0]}.")
+                return Checked(recipient, values, f"VALUE_MISSING: There is no value for {missing[0]}.")
             self._check_length(values)
         except (recipients.InvalidRecipient, content.ContentProblem) as problem:
-            return Checked(written, values, f"{problem.code} {problem}")
+            return Checked(written, values, str(problem))
         return Checked(recipient, values)
 
     def _check_length(self, values: dict[str, str]) -> None:
         text = self.compiled.render(values)
         if self.notification_type == NotificationType.SMS:
-            content.check_length(content.sms_text(text), settings.SMS_CHARACTER_LIMIT)
+            content.check_length(sms_text(text), settings.SMS_CHARACTER_LIMIT)
         elif self.notification_type == NotificationType.EMAIL:
             content.check_length(text, settings.EMAIL_CHARACTER_LIMIT)
 

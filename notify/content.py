@@ -1,4 +1,4 @@
-"""What a message says: templates, the values that fill them, and how long the result is.
+"""What a message says: templates, the values that fill them, and how long the result may be.
 
 A template holds `((name))`, replaced by the value, and `((urgent??text))`, shown when the value is yes. A value is put
 in as it is and never looked at again, so a name in double brackets inside a value stays what it is.
@@ -25,6 +25,7 @@ YES = frozenset({"yes", "y", "true", "1", "t"})
 
 # A name has no round brackets and stays on its line; a conditional text may hold single ones: ((late??(bring ID))).
 _FIELD = re.compile(r"\(\((?!\()(?P<name>(?:(?!\?\?)[^()\n])*)(?:\?\?(?P<shown>(?:[^()]|\([^()]*\))*))?\)\)")
+_LINE_BREAKS = re.compile("\r\n?|\u2028|\u2029")
 _OPENING = re.compile(r"\(\(")
 _IGNORED_IN_NAMES = re.compile(r"[\s_\-\ufeff]+")  # \s: non-breaking spaces too
 
@@ -136,9 +137,9 @@ def _unreadable_brackets(text: str) -> Iterator[tuple[int, str]]:
         closing = text.find("))", position)
         inner = text.find("((", position + 2)
         if -1 < inner < closing:
-            yield position, "brackets (( inside other brackets ((. Close the first pair before the next."
+            yield position, "these (( are followed by another (( before they are closed. Close the first pair first."
         else:
-            yield position, "brackets (( that are never closed, or a name with a bracket or line break. Write ((name))."
+            yield position, "these (( are not closed, or the name holds a bracket or a line break. Write ((name))."
 
 
 class Compiled:
@@ -172,6 +173,11 @@ def _shown_if(value: str, text: str) -> str:
 def compile_content(text: str) -> Compiled:
     """Return the template ready to be filled; the same text is taken apart once."""
     return Compiled(text)
+
+
+def line_breaks(text: str) -> str:
+    """Return the text of an email or letter with every kind of line break as a newline, and no blanks at its end."""
+    return _LINE_BREAKS.sub("\n", text).rstrip()
 
 
 def check_length(text: str, limit: int) -> None:

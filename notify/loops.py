@@ -74,7 +74,7 @@ class Work(Protocol[Item, Answer]):
         """Claim up to `limit` due rows and commit."""
 
     async def act(self, item: Item, session: Any) -> Answer:
-        """Make the call through the open session. Whatever it raises is logged and comes to `finish` as the exception."""
+        """Make the call through the open session. What it raises is logged and comes to `finish` as the exception."""
 
     def finish(self, results: Sequence[tuple[Item, Any]], now: datetime) -> None:
         """Write what became of them, in bulk."""

@@ -140,8 +140,13 @@ if EMBEDDED_BROKER:
 elif CELERY_BROKER_URL.startswith(("amqp", "pyamqp")):
     # Publisher confirms, and a publish that gives up within a second: the row is the truth, the message a nudge.
     CELERY_BROKER_TRANSPORT_OPTIONS = {
-        "confirm_publish": True, "max_retries": 1, "interval_start": 0, "interval_max": 0.2,
-        "socket_settings": {}, "read_timeout": 5, "write_timeout": 1,
+        "confirm_publish": True,
+        "max_retries": 1,
+        "interval_start": 0,
+        "interval_max": 0.2,
+        "socket_settings": {},
+        "read_timeout": 5,
+        "write_timeout": 1,
     }
 CELERY_BROKER_CONNECTION_TIMEOUT = 1
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True

@@ -88,7 +88,9 @@ class SwitchPolicy(models.Model):
     slow_after = models.DurationField(default=timedelta(minutes=4), help_text="A message slower than this is slow.")
     threshold = models.FloatField(default=0.2, help_text="Slow ÷ all from which a provider is slow, above 0 up to 1.")
     step = models.PositiveSmallIntegerField(default=100, validators=PERCENT, help_text="Points moved at a time.")
-    settle_for = models.DurationField(default=timedelta(minutes=10), help_text="Nothing moves this long after a change.")
+    settle_for = models.DurationField(
+        default=timedelta(minutes=10), help_text="Nothing moves this long after a change."
+    )
     minimum_sample = models.PositiveIntegerField(default=10, help_text="Fewer messages than this decide nothing.")
 
     class Meta:

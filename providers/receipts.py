@@ -48,9 +48,7 @@ def apply_batch(*, now: datetime, limit: int = BATCH) -> int:
     see each other's.
     """
     with transaction.atomic():
-        keys = list(
-            Receipt.objects.due(now).select_for_update(skip_locked=True).values_list("pk", flat=True)[:limit]
-        )
+        keys = list(Receipt.objects.due(now).select_for_update(skip_locked=True).values_list("pk", flat=True)[:limit])
         receipts = list(Receipt.objects.filter(pk__in=keys).select_related("provider").order_by("received_at"))
         if not receipts:
             return 0

@@ -161,4 +161,3 @@ def _claim(chosen: dict[UUID, Provider], *, now: datetime) -> list[UUID]:
             },
         )
         return [key for (key,) in cursor.fetchall()]
-

@@ -9,7 +9,6 @@ from providers import receipts, sending
 from providers.models import Receipt
 
 
-
 @shared_task(name="providers.send_due_notifications")
 def send_due_notifications() -> dict[str, int]:
     """Send SMS and email that are due."""

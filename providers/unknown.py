@@ -44,7 +44,9 @@ def settle_lapsed(*, now: datetime) -> int:
             return 0
         providers = {provider.identifier: provider for provider in Provider.objects.all()}
         moves = [
-            move(row, providers.get(row.provider_name), {"claimed_at": row.claimed_at, "attempts": row.attempts}, now=now)
+            move(
+                row, providers.get(row.provider_name), {"claimed_at": row.claimed_at, "attempts": row.attempts}, now=now
+            )
             for row in Notification.objects.filter(pk__in=keys)
         ]
         settle(moves, now=now)

@@ -4,6 +4,7 @@ from uuid import UUID
 
 from notify import content
 from notify.models import Notification, NotificationType, TemplateVersion
+from notify.sms_text import sms_text
 
 
 class Words:
@@ -15,7 +16,7 @@ class Words:
     def body(self, notification: Notification) -> str:
         """Return the text to send; what a value contains is never evaluated again."""
         text = self._content(notification).render(notification.personalisation)
-        return content.sms_text(text) if notification.notification_type == NotificationType.SMS else text
+        return sms_text(text) if notification.notification_type == NotificationType.SMS else text
 
     def _content(self, notification: Notification) -> content.Compiled:
         key = (notification.template_id, notification.template_version)

@@ -39,7 +39,8 @@ class Notification(models.Model):
     }  # fmt: skip
     # Late and repeated receipts are moves like others; which of them is made is the rank rule's (providers/ranks.py).
     MOVES = {
-        Status.CREATED: _REPORTED | {Status.CREATED, Status.SENDING, Status.SENT, Status.CANCELLED, Status.VALIDATION_FAILED},
+        Status.CREATED: _REPORTED
+        | {Status.CREATED, Status.SENDING, Status.SENT, Status.CANCELLED, Status.VALIDATION_FAILED},
         Status.SENDING: _REPORTED | {Status.SENDING, Status.SENT, Status.RETURNED_LETTER},
         Status.PENDING: _REPORTED,
         Status.SENT: _REPORTED | {Status.RETURNED_LETTER},

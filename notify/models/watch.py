@@ -42,9 +42,9 @@ class SeededSchedule(models.Model):
 
     task = models.CharField(max_length=200, unique=True)
     crontab = models.CharField(max_length=200)
-    timezone = models.CharField(max_length=64)
-    expire_seconds = models.PositiveIntegerField(null=True)
     seeded_at = models.DateTimeField(default=timezone.now)
+    expire_seconds = models.PositiveIntegerField(null=True)
+    timezone = models.CharField(max_length=64)  # last: the name hides the module below it
 
     def __str__(self) -> str:
         return f"{self.task}: {self.crontab}"
@@ -82,9 +82,7 @@ class DailyTotal(models.Model):
 
     class Meta:
         ordering = ["-day"]
-        constraints = [
-            models.UniqueConstraint(fields=["day", "service", "notification_type"], name="daily_total_once")
-        ]
+        constraints = [models.UniqueConstraint(fields=["day", "service", "notification_type"], name="daily_total_once")]
 
     def __str__(self) -> str:
         return f"{self.day} {self.notification_type}"
