@@ -21,7 +21,7 @@ def check_schedule(app_configs: Any, **kwargs: Any) -> list[Error]:
     """Every default schedule names a registered task, and every route a declared queue."""
     from notify.celery import app
 
-    app.loader.import_default_modules()
+    app.autodiscover_tasks(force=True)  # not import_default_modules: that runs the checks again
     unknown = [row.task for row in schedule.ROWS if row.task not in app.tasks]
     found = [Error(f"Schedule names {task}, which is no task.", id="notify.E002") for task in unknown]
     queues = {route["queue"] for route in schedule.routes().values()} - set(schedule.QUEUES)

@@ -7,13 +7,14 @@ from functools import cache
 from importlib.resources import files
 
 # What people write and the list below does not have.
-OTHER_NAMES = """
-    USA, US, U.S.A., United States of America, America, UK, United Kingdom, Great Britain, England, Scotland, Wales,
-    Northern Ireland, Republic of Ireland, Eire, Holland, The Netherlands, Czechia, Türkiye, Ivory Coast, UAE,
-    Russian Federation, People's Republic of China, Republic of Korea, Viet Nam, Cabo Verde, Timor-Leste, Macao,
-    Democratic Republic of the Congo, Republic of the Congo, Central African Republic, The Gambia, The Bahamas,
-    The Philippines, Samoa, Saint Vincent and the Grenadines, São Tomé and Príncipe, Vatican, Holy See
-""".split(",")
+OTHER_NAMES = [
+    "USA", "US", "U.S.A.", "United States of America", "America", "UK", "United Kingdom", "Great Britain",
+    "England", "Scotland", "Wales", "Northern Ireland", "Republic of Ireland", "Eire", "Holland", "The Netherlands",
+    "Czechia", "Türkiye", "Ivory Coast", "UAE", "Russian Federation", "People's Republic of China",
+    "Republic of Korea", "Viet Nam", "Cabo Verde", "Timor-Leste", "Macao", "Democratic Republic of the Congo",
+    "Republic of the Congo", "Central African Republic", "The Gambia", "The Bahamas", "The Philippines", "Samoa",
+    "Saint Vincent and the Grenadines", "São Tomé and Príncipe", "Vatican", "Holy See",
+]  # fmt: skip
 
 
 def is_country(line: str) -> bool:

@@ -67,7 +67,7 @@ def apply_batch(*, now: datetime, limit: int = BATCH) -> int:
 def _read(receipts: list[Receipt], *, now: datetime) -> None:
     """Fill in what each receipt says; an array becomes one receipt per element, added to the list."""
     backends: dict[int, object] = {}
-    for receipt in list(receipts):
+    for receipt in [receipt for receipt in receipts if receipt.outcome != PARKED]:  # those were read before
         provider = receipt.provider
         backend = backends.setdefault(provider.pk, load_backend(provider.backend, provider.config))
         try:
@@ -108,9 +108,12 @@ def _fill(receipt: Receipt, report: Report) -> None:
 
 def _judge(receipt: Receipt, message: Notification | None, *, now: datetime) -> None:
     """Decide whether one receipt counts, waits, or is only kept."""
-    if receipt.outcome in ("split",) or receipt.applied_at:
+    if receipt.applied_at:
         return
     name = receipt.provider.identifier
+    if receipt.code.startswith("RECEIPT_"):  # an element of an array that cannot be read
+        receipt.outcome, receipt.applied_at = receipt.code, now
+        return
     if message is None:
         _park(receipt, now=now)
         return

@@ -110,7 +110,8 @@ class Simulator:
         if fate == "cut" and request.transport:
             request.transport.abort()
         if fate == "try-later":
-            return web.json_response({"description": "Busy"}, status=429, headers={"Retry-After": "1"})
+            busy = {"Description": "Busy", "description": "Busy"}  # as the one says it, and as the other does
+            return web.json_response(busy, status=429, headers={"Retry-After": "1"})
         return refused if fate == "refused" else accepted
 
     async def callback(self, request: web.Request) -> web.StreamResponse:

@@ -50,6 +50,8 @@ def initialise(data: Path, user: str) -> None:
     """
     if (data / "PG_VERSION").exists():
         return
+    if data.exists() and any(data.iterdir()):
+        raise EmbeddedPostgresError(f"{data} is not empty and holds no database. Move it away.")
     for leftover in data.parent.glob(f"{data.name}.new-*"):
         shutil.rmtree(leftover, ignore_errors=True)
     fresh = data.with_name(f"{data.name}.new-{os.getpid()}")

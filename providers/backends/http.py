@@ -63,7 +63,7 @@ class HttpBackend(Backend):
                 result = await self._judge(answer)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
             return Result(Outcome.TRY_LATER, "no connection could be made")
-        except ValueError:  # raised while the request is built
+        except (ValueError, aiohttp.NonHttpUrlClientError):  # raised while the request is built
             return Result(Outcome.TRY_LATER, "the provider's url or api_key cannot be used")
         except TimeoutError:
             return Result(Outcome.UNKNOWN, f"no answer within {self.timeout:g} seconds")

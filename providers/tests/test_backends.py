@@ -1,229 +1,42 @@
-"""What a backend answers to everything a provider can do, and what receipts have in common."""
-
-import asyncio
-import json
-import socket
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
+"""What receipts of all providers have in common: times, and texts that are safe to keep."""
 
 import pytest
-from aiohttp import web
 
-from providers import simulator
-from providers.backends import Message, Outcome, Result, client_session, load_backend, london_time
-from providers.backends.firetext import Firetext
+from providers.backends import load_backend, london_time, one_line, without_numbers
 from providers.backends.mmg import MMG
-from providers.simulator_options import Options
-
-ID = "0193a1b2-0000-7000-8000-123456789012"
-MESSAGE = Message(ID, "+447700900123", "Dear Ann, your appointment is on Monday.", "Council")
-BOTH = pytest.mark.parametrize("name", ["mmg", "firetext"])
 
 
-def backend(name, url, **over):
-    path = {"mmg": "providers.backends.mmg.MMG", "firetext": "providers.backends.firetext.Firetext"}[name]
-    return load_backend(path, {"url": url, "api_key": "key", "timeout": "5"} | over)
-
-
-async def send_to(name, url, message=MESSAGE, **over):
-    async with client_session(limit=10) as session:
-        return await backend(name, url, **over).send(session, message)
-
-
-def send_to_simulator(name, path, **options):
-    """Send one message to a real simulator. Returns the result and the outcomes in its ledger."""
-    over = {"timeout": "0.4"} if "hang_rate" in options else {}
-
-    async def run():
-        async with simulator.start(Options(ledger=path, answer_delay=0, **options)) as running:
-            return await send_to(name, f"{running.url}/{name}/", **over)
-
-    result = asyncio.run(run())
-    return result, [(line["id"], line["outcome"]) for line in map(json.loads, path.read_text().splitlines())]
-
-
-@asynccontextmanager
-async def server(handler):
-    runner = web.AppRunner(application := web.Application(), access_log=None, shutdown_timeout=0.1)
-    application.router.add_post("/", handler)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield "http://{}:{}/".format(*runner.addresses[0])
-    finally:
-        await runner.cleanup()
-
-
-def answered(name, *, message=MESSAGE, **response):
-    """Send one message to a server that gives one answer."""
-
-    async def handler(request):
-        return web.Response(**response)
-
-    async def run():
-        async with server(handler) as url:
-            return await send_to(name, url, message)
-
-    return asyncio.run(run())
-
-
-def test_what_the_simulator_does_is_understood(tmp_path):
-    path = tmp_path / "ledger.jsonl"
-    told = {
-        ("mmg", "refused"): (Outcome.REFUSED, "answered 400: 206: Number not allowed", None),
-        ("firetext", "refused"): (Outcome.REFUSED, "2: Destination number error", None),
-        ("mmg", "try-later"): (Outcome.TRY_LATER, "answered 429: Busy", 1.0),
-        ("firetext", "try-later"): (Outcome.TRY_LATER, "answered 429: Busy", 1.0),
-        ("mmg", "cut"): (Outcome.UNKNOWN, "the line was cut before an answer came", None),
-        ("firetext", "cut"): (Outcome.UNKNOWN, "the line was cut before an answer came", None),
-        ("mmg", "hung"): (Outcome.UNKNOWN, "no answer within 0.4 seconds", None),
-        ("firetext", "hung"): (Outcome.UNKNOWN, "no answer within 0.4 seconds", None),
-    }
-    rates = {"refused": "refuse_rate", "try-later": "try_later_rate", "cut": "cut_rate", "hung": "hang_rate"}
-    for (name, fate), expected in told.items():
-        result, ledger = send_to_simulator(name, path, **{rates[fate]: 1.0})
-        assert (result.outcome, result.reason.replace("(no words)", "Busy"), result.retry_after) == expected
-        assert ledger == [(ID, fate)]
-
-
-@BOTH
-def test_an_accepted_message_is_accepted(name, tmp_path):
-    result, ledger = send_to_simulator(name, tmp_path / "ledger.jsonl")
-    assert (result.outcome, result.reason, bool(result.provider_reference)) == ("accepted", "", name == "mmg")
-    assert ledger == [(ID, "accepted")]
-
-
-@BOTH
-def test_where_nothing_listens_nothing_was_sent(name):
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{closed.getsockname()[1]}/"
-        assert asyncio.run(send_to(name, url)) == Result(Outcome.TRY_LATER, "no connection could be made")
-
-
-def test_a_connection_that_takes_too_long_was_not_written_to():
-    with socket.socket() as full:  # a queue of one place, taken: the next connection waits for ever
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        with socket.create_connection(full.getsockname()):
-            url = "http://{}:{}/".format(*full.getsockname())
-            result = asyncio.run(send_to("mmg", url, timeout="0.4"))
-    assert result == Result(Outcome.TRY_LATER, "no connection could be made")
-
-
-@pytest.mark.parametrize("over", [{"api_key": ""}, {"api_key": "a\nb"}, {"url": "nonsense"}, {"url": "ftp://a/"}])
-def test_a_provider_that_is_set_up_wrongly_costs_no_message(over):
-    assert asyncio.run(send_to("mmg", "http://127.0.0.1:9/", **over)).outcome == Outcome.TRY_LATER
-
-
-@BOTH
-@pytest.mark.parametrize("status", [401, 403, 407, 408, 429, 500, 502, 503, 504, 404, 405])
-def test_what_is_not_the_messages_fault_is_tried_later(name, status):
-    assert answered(name, status=status, text="<html>").outcome == Outcome.TRY_LATER
-
-
-@BOTH
-@pytest.mark.parametrize("status", [400, 402, 409, 413, 422, 404])
-def test_an_error_about_the_message_refuses_it_in_the_providers_words(name, status):
-    text = '{"Error": 206, "Description": "Sender\\u0000 unknown", "code": 206, "description": "Sender\\nunknown"}'
-    assert answered(name, status=status, text=text) == Result(
-        Outcome.REFUSED, f"answered {status}: 206: Sender unknown"
-    )
-
-
-@pytest.mark.parametrize("status", [301, 302, 307, 308])
-def test_a_redirect_is_not_followed(status):
-    async def handler(request):
-        seen.append(request.path)
-        return web.Response(status=status, headers={"Location": "/"})
-
-    async def run():
-        async with server(handler) as url:
-            return await send_to("mmg", url)
-
-    seen = []
-    assert asyncio.run(run()) == Result(Outcome.TRY_LATER, "answered with a redirect")
-    assert seen == ["/"]
-
-
-@BOTH
-@pytest.mark.parametrize("text", ["", "OK", "<html>", "[" * 60_000, '{"code": 0, "Reference": "' + "x" * 70_000 + '"}'])
-def test_a_yes_that_cannot_be_read_is_unknown(name, text):
-    assert answered(name, text=text) == Result(Outcome.UNKNOWN, "answered, but not in its own format")
-
-
-@pytest.mark.parametrize("text", ["{}", "[]", '{"code": null}', '{"code": false}', '{"code": "x"}', '{"code": -1}'])
-def test_firetext_without_a_code_is_unknown_and_mmg_with_any_json_accepted(text):
-    assert (answered("firetext", text=text).outcome, answered("mmg", text=text).outcome) == ("unknown", "accepted")
+def test_a_backend_is_found_by_its_path():
+    assert isinstance(load_backend("providers.backends.mmg.MMG", {}), MMG)
+    with pytest.raises(ImportError):
+        load_backend("providers.backends.mmg.Nobody", {})
 
 
 @pytest.mark.parametrize(
-    ("code", "outcome"), [("0", "accepted"), ('"0"', "accepted"), ("1", "refused"), ("10", "refused")]
+    ("text", "kept"),
+    [
+        ("a\x00b\n\tc", "a b c"),
+        ("\ud800x\u202ey", "x y"),
+        ("0193a1b2-0000-7000-8000-123456789012", "0193a1b2-0000-7000-8000-123456789012"),
+        ("x" * 41, "x" * 40),
+        (7, "7"),
+    ],
 )
-def test_firetext_says_no_with_http_200(code, outcome):
-    assert answered("firetext", text=f'{{"code": {code}, "description": "so"}}').outcome == outcome
+def test_a_text_is_kept_in_one_printable_line(text, kept):
+    assert one_line(text, 40) == kept
 
 
 @pytest.mark.parametrize(
-    ("header", "seconds"),
-    [("0", 0), ("120", 120), ("999999999999", 86_400), ("-5", None), ("soon", None), ("", None), ("1.5", None)],
+    ("text", "kept"),
+    [
+        ("to 07700 900123 now", "to (number) now"),
+        ("+44 (0)7700-900.123", "(number)"),
+        ("error 123456", "error 123456"),  # six digits are no phone number
+        ("error 1234567", "error (number)"),
+    ],
 )
-def test_the_providers_own_wait_is_read(header, seconds):
-    assert answered("mmg", status=503, headers={"Retry-After": header}).retry_after == seconds
-
-
-def test_the_providers_own_wait_may_be_a_date_and_never_lies_in_the_past():
-    now = datetime.now(UTC)
-    ahead, past = (
-        answered("mmg", status=503, headers={"Retry-After": format_datetime(now + wait, usegmt=True)}).retry_after
-        for wait in (timedelta(minutes=5), timedelta(minutes=-5))
-    )
-    assert 290 < ahead <= 300
-    assert past == 0
-
-
-@BOTH
-@pytest.mark.parametrize("number", ["+447700900123", "447700900123", "07700 900123", "+44 (0)7700 900-123"])
-def test_recipient_and_body_never_come_back_in_a_reason(name, number):
-    words = f"Cannot send 'Dear Ann, your\nappointment' to {number} now"
-    text = json.dumps({"code": 5, "Description": words, "description": words})
-    reason = answered(name, status=400, text=text).reason
-    assert "Cannot send" in reason
-    assert not any(secret in reason for secret in ("900", "7700", "Ann", "appointment"))
-
-
-def test_a_reason_has_at_most_200_characters():
-    text = json.dumps({"Error": 1, "Description": "no " * 20_000})
-    assert len(answered("mmg", status=400, text=text).reason) == 200
-
-
-def test_each_provider_gets_what_its_interface_asks_for():
-    config = {"api_key": " key ", "sender": "Default", "receipt_url": "https://a/r"}
-    assert MMG(config).request(MESSAGE) == {
-        "headers": {"Authorization": "Basic key"},
-        "json": {
-            "reqType": "BULK",
-            "MSISDN": "+447700900123",
-            "msg": MESSAGE.body,
-            "sender": "Council",
-            "cid": ID,
-            "multi": True,
-            "delurl": "https://a/r",
-        },
-    }
-    plain = Message(ID, "+447700900123", "Hello", "")
-    assert Firetext({"api_key": "key", "sender": "Default"}).request(plain)["data"] == {
-        "apiKey": "key",
-        "from": "Default",
-        "to": "447700900123",
-        "message": "Hello",
-        "reference": ID,
-    }
-
-
-def test_a_request_gets_ten_seconds_unless_told_otherwise():
-    assert (MMG({}).timeout, MMG({"timeout": "2.5"}).timeout) == (10, 2.5)
+def test_what_could_be_a_phone_number_is_hidden(text, kept):
+    assert without_numbers(text, 40) == kept
 
 
 @pytest.mark.parametrize(
