@@ -17,7 +17,7 @@ from callbacks.models import Callback, Endpoint
 from callbacks.payloads import open_payload
 from notify.alerts import raise_alert
 from notify.crypto import Unreadable
-from notify.loops import flow, in_slots
+from notify.loops import Due, flow, in_slots
 from notify.states import Move
 
 LOOP = "callbacks.deliver_due_callbacks"
@@ -139,3 +139,8 @@ def _alert_exhausted(endpoint: int, *, now: datetime) -> None:
         "Ask the service whether its receiver works. See README, callback-exhausted.",
         now=now,
     )
+
+
+def due(*, now: datetime) -> Due:
+    """Say which callbacks would be delivered now."""
+    return Due.of(Callback.objects.due(now), "due_at")

@@ -25,7 +25,7 @@ def body(notification: Notification) -> dict[str, Any]:
     return {
         "id": str(notification.pk),
         "reference": notification.client_reference or None,
-        "to": notification.recipient,
+        "to": _recipient(notification),
         "status": notification.status,
         "created_at": iso(notification.created_at),
         "completed_at": iso(notification.updated_at or notification.created_at),
@@ -34,3 +34,11 @@ def body(notification: Notification) -> dict[str, Any]:
         "template_id": str(notification.template_id),
         "template_version": notification.template_version,
     }
+
+
+def _recipient(notification: Notification) -> str | None:
+    """Return the recipient; None where its key is lost: the service hears of the failure all the same."""
+    try:
+        return notification.recipient
+    except crypto.Unreadable:
+        return None

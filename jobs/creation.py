@@ -19,7 +19,10 @@ from notify import content
 from notify.models import Service, Template
 
 logger = logging.getLogger(__name__)
-_UNSHOWABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+# Control characters, line separators, what turns the direction of writing, and halves of surrogate pairs.
+_UNSHOWABLE = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
 
 
 class JobRefused(Exception):
@@ -109,7 +112,7 @@ def _refuse_unfit(service: Service, template: Template, scheduled_for: datetime 
         raise JobRefused("SERVICE_INACTIVE", f"{service} is switched off; switch it on before sending.")
     if scheduled_for is None:
         return
-    if scheduled_for <= now:
+    if scheduled_for < now:
         raise JobRefused("SCHEDULE_PAST", "The time is in the past. Choose a later one, or leave it empty to send now.")
     if scheduled_for - now > settings.JOB_SCHEDULED_AHEAD_LIMIT:
         days = settings.JOB_SCHEDULED_AHEAD_LIMIT.days

@@ -6,6 +6,7 @@ from django.conf import settings
 from django.core.files.storage import Storage, storages
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from jobs.querysets import JobQuerySet
@@ -75,6 +76,7 @@ class Job(models.Model):
     progressed_at = models.DateTimeField(default=timezone.now)
     processing_finished = models.DateTimeField(null=True, blank=True)
     recoveries = models.PositiveSmallIntegerField(default=0)
+    removal_failures = models.PositiveSmallIntegerField(default=0, editable=False)
     archived = models.BooleanField(default=False, help_text="Its file is deleted; it is never processed again.")
 
     objects = JobQuerySet.as_manager()
@@ -96,6 +98,20 @@ class Job(models.Model):
             # jobs.run_scheduled_jobs
             models.Index(fields=["scheduled_for"], name="job_scheduled_due", condition=Q(status="scheduled")),
             models.Index(fields=["created_at"], name="job_pending", condition=Q(status="pending", archived=False)),
+            # jobs.check_job_status
+            models.Index(
+                fields=["progressed_at"],
+                name="job_stalled",
+                condition=Q(status__in=["pending", "in progress", "error"], archived=False),
+            ),
+            # jobs.check_for_missing_rows_in_completed_jobs, jobs.mark_jobs_complete
+            models.Index(
+                fields=["processing_finished"],
+                name="job_finished_uncounted",
+                condition=Q(status="finished", archived=False),
+            ),
+            # jobs.remove_csv_files
+            models.Index(Coalesce("scheduled_for", "created_at"), name="job_archivable", condition=Q(archived=False)),
             models.Index(fields=["created_at"], name="job_newest"),
             models.Index(fields=["service", "sha256"], name="job_same_file"),
         ]

@@ -63,11 +63,12 @@ def left_today(service: Service, notification_type: str, *, now: datetime) -> in
     return service.daily_limit(notification_type) - made.count()
 
 
-def process_rows(job: Job, *, clock: Clock) -> bool:
+def process_rows(job: Job, *, clock: Clock, status: str = Job.Status.IN_PROGRESS) -> bool:
     """Write every row that has no notification yet, chunk by chunk, then count. Returns whether the end was reached.
 
-    Each chunk is one transaction that begins by touching the job where it still is `in progress`; when that moves
-    nothing (cancelled, or judged stalled and taken over) it stops. Rows that exist are asked for first, and a unique
+    status: `in progress`, or `finished` where a finished job's missing rows are made good.
+    Each chunk is one transaction that begins by touching the job where it still has that status; when that moves
+    nothing (cancelled, or judged stalled) it stops. Rows that exist are asked for first, and a unique
     constraint holds whatever two workers do at once.
     """
     existing = set(job.notifications.values_list("job_row_number", flat=True))
@@ -77,9 +78,11 @@ def process_rows(job: Job, *, clock: Clock) -> bool:
                 stream, encoding=job.encoding, delimiter=job.delimiter, notification_type=job.template.notification_type
             )
             rows = (row for row in stored.rows() if row.number not in existing)
-            if not _write_chunks(job, rows, clock=clock):
+            if not _write_chunks(job, rows, clock=clock, status=status):
                 return False
     now = clock()
+    if status == Job.Status.FINISHED:
+        return complete_if_counted(job.pk, now=now)
     done = Job.objects.filter(pk=job.pk).move_to(
         Job.Status.FINISHED, now=now, processing_finished=now, progressed_at=now, status_reason=""
     )
@@ -97,12 +100,22 @@ def complete_if_counted(pk: UUID, *, now: datetime) -> bool:
     return bool(Job.objects.filter(pk=pk).move_to(Job.Status.COMPLETE, now=now, progressed_at=now))
 
 
-def fail_job(pk: UUID, reason: str, *, now: datetime) -> None:
+def fail_job(pk: UUID, error: Exception, *, now: datetime) -> None:
     """Set a job whose processing raised to error, with the reason, for the watchdog to try again."""
-    Job.objects.filter(pk=pk).move_to(Job.Status.ERROR, now=now, progressed_at=now, status_reason=reason[:300])
+    mine = Job.objects.filter(pk=pk)
+    mine.move_to(Job.Status.ERROR, now=now, progressed_at=now, status_reason=reason_of(error))
 
 
-def _write_chunks(job: Job, rows: Iterator, *, clock: Clock) -> bool:
+def reason_of(error: Exception) -> str:
+    """Say why processing failed, without the words of a database error: those may quote a row."""
+    if isinstance(error, recipients_file.FileProblem):
+        return f"its file cannot be read: {error}"[:300]
+    if isinstance(error, FileNotFoundError):
+        return "its file is gone from the storage"
+    return f"processing raised {type(error).__name__}"
+
+
+def _write_chunks(job: Job, rows: Iterator, *, clock: Clock, status: str) -> bool:
     """Build the next chunk in a second thread while this one is written (both release the GIL in their C parts)."""
     writer = RowWriter(job)
 
@@ -116,14 +129,15 @@ def _write_chunks(job: Job, rows: Iterator, *, clock: Clock) -> bool:
             if not lines:
                 return True
             upcoming = builder.submit(build)
-            if not _write_chunk(job, writer, lines, born_final, now=clock()):
+            if not _write_chunk(job, writer, lines, born_final, now=clock(), status=status):
                 return False
 
 
-def _write_chunk(job: Job, writer: RowWriter, lines: list[str], born_final: list[UUID], *, now: datetime) -> bool:
+def _write_chunk(
+    job: Job, writer: RowWriter, lines: list[str], born_final: list[UUID], *, now: datetime, status: str
+) -> bool:
     with transaction.atomic():
-        mine = Job.objects.filter(pk=job.pk, status=Job.Status.IN_PROGRESS)
-        if not mine.update(progressed_at=now):
+        if not Job.objects.filter(pk=job.pk, status=status, archived=False).update(progressed_at=now):
             return False
         writer.write(lines, born_final, now=now)
         if job.template.notification_type == NotificationType.LETTER:

@@ -7,7 +7,7 @@ from celery import shared_task
 from django.db import transaction
 from django.utils import timezone
 
-from jobs import processing, watchdogs
+from jobs import files, processing, recovery, watchdogs
 from providers.tasks import send_due_notifications
 
 logger = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ def process_job(job_id: str) -> dict[str, int]:
     try:
         finished = processing.process_rows(job, clock=timezone.now)
     except Exception as error:
-        processing.fail_job(job.pk, f"{type(error).__name__}: {error}", now=timezone.now())
+        processing.fail_job(job.pk, error, now=timezone.now())
         raise
     finally:
         send_due_notifications.nudge()
@@ -37,3 +37,53 @@ def run_scheduled_jobs() -> dict[str, int]:
         for pk in pending:
             process_job.delay_on_commit(str(pk))
     return {"found": started}
+
+
+@shared_task(name="jobs.check_job_status")
+def check_job_status() -> dict[str, int]:
+    """Set stalled jobs to error and have them processed again."""
+    with transaction.atomic():
+        stalled = watchdogs.check_job_status(now=timezone.now())
+        if stalled:
+            process_incomplete_jobs.delay_on_commit([str(pk) for pk in stalled])
+    return {"found": len(stalled)}
+
+
+@shared_task(name="jobs.process_incomplete_jobs")
+def process_incomplete_jobs(job_ids: list[str]) -> dict[str, int]:
+    """Process exactly the missing rows of jobs that were set to error."""
+    try:
+        return recovery.process_incomplete_jobs([UUID(pk) for pk in job_ids], clock=timezone.now)
+    finally:
+        send_due_notifications.nudge()
+
+
+@shared_task(name="jobs.check_for_missing_rows_in_completed_jobs")
+def check_for_missing_rows_in_completed_jobs() -> dict[str, int]:
+    """Have the missing rows of finished jobs processed."""
+    with transaction.atomic():
+        short = watchdogs.check_for_missing_rows(now=timezone.now())
+        for pk in short:
+            process_missing_rows.delay_on_commit(str(pk))
+    return {"found": len(short)}
+
+
+@shared_task(name="jobs.process_missing_rows")
+def process_missing_rows(job_id: str) -> dict[str, int]:
+    """Process the rows of one finished job that have no notification."""
+    made = recovery.process_missing_rows(UUID(job_id), clock=timezone.now)
+    send_due_notifications.nudge()
+    return {"repaired": made}
+
+
+@shared_task(name="jobs.mark_jobs_complete")
+def mark_jobs_complete() -> dict[str, int]:
+    """Move finished jobs whose notifications are all there to their final status."""
+    with transaction.atomic():
+        return {"repaired": watchdogs.mark_jobs_complete(now=timezone.now())}
+
+
+@shared_task(name="jobs.remove_csv_files")
+def remove_csv_files() -> dict[str, int]:
+    """Delete the files of jobs past retention and mark the jobs archived."""
+    return files.remove_csv_files(now=timezone.now())

@@ -6,11 +6,13 @@ Times need nothing here: notify/formats writes every moment with its zone, and `
 from datetime import datetime
 from functools import cached_property
 from typing import Any
+from uuid import UUID
 
 from django.contrib import admin
 from django.core.paginator import Paginator
 from django.db import models
-from django.http import HttpRequest
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import formats, timezone
 from django.utils.html import format_html
@@ -67,9 +69,35 @@ class NotifyAdmin(admin.ModelAdmin):
     list_per_page = 50
     empty_text = ""
 
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        """Head the list with what it lists."""
+        title = {"title": str(self.opts.verbose_name_plural).capitalize()}
+        return super().changelist_view(request, title | (extra_context or {}))
+
     def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
         """Nothing is deleted by hand: retention does that, and what is in use is switched off instead."""
         return False
+
+
+class OwnFormFields(admin.ModelAdmin):
+    """For a form with fields the model does not have: whoever may only look does not see them."""
+
+    form_only: tuple[str, ...] = ()
+
+    def get_fieldsets(self, request: HttpRequest, obj: models.Model | None = None) -> Any:
+        """Leave the form's own fields out of a page without a form."""
+        fieldsets = super().get_fieldsets(request, obj)
+        if self.has_change_permission(request, obj) if obj else self.has_add_permission(request):
+            return fieldsets
+        return [
+            (title, options | {"fields": [name for name in options["fields"] if name not in self.form_only]})
+            for title, options in fieldsets
+        ]
+
+    def get_form(self, request: HttpRequest, obj: models.Model | None = None, **kwargs: Any) -> Any:
+        """Ask the model only for its own fields."""
+        kwargs["fields"] = [name for name in kwargs.get("fields") or () if name not in self.form_only]
+        return super().get_form(request, obj, **kwargs)
 
 
 class ReadOnlyAdmin(NotifyAdmin):
@@ -85,9 +113,22 @@ class ReadOnlyAdmin(NotifyAdmin):
         """Dates and statuses are never edited; whoever may change this kind of object may look at it."""
         return False
 
-    def has_view_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
-        """Reading takes the view permission (or the change permission, which includes it)."""
-        return super().has_view_permission(request, obj) or super().has_change_permission(request, obj)
+
+class FoundByMessage(admin.ModelAdmin):
+    """A search box for the exact id of a message; anything else finds nothing."""
+
+    message_field = "notification_id"
+    search_fields = ("pk",)  # shows the box; get_search_results does the finding
+    search_help_text = "Exact id of a message"
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
+        """Find what belongs to one message."""
+        if not search_term.strip():
+            return queryset, False
+        try:
+            return queryset.filter(**{self.message_field: UUID(search_term.strip())}), False
+        except ValueError:
+            return queryset.none(), False
 
 
 class ReadOnlyInline(admin.TabularInline):

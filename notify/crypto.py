@@ -56,7 +56,7 @@ def unseal(sealed: bytes, context: bytes) -> bytes:
         if candidate == key_id:
             try:
                 return cipher.decrypt(nonce, sealed[_KEY_ID + _NONCE :], context)
-            except InvalidTag as error:
+            except (InvalidTag, ValueError) as error:  # ValueError: cut off within the nonce
                 raise Unreadable("The ciphertext was changed or belongs to another row.") from error
     raise Unreadable("The key that sealed this value is not in ENCRYPTION_KEYS.")
 

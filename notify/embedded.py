@@ -63,8 +63,8 @@ def ensure_running(data: Path) -> bool:
             return not _answers(data) and _bring_up(data)
     except OSError as error:
         raise EmbeddedPostgresError(
-            f"Cannot write {error.filename or data.parent} ({error.strerror}). "
-            "Make it writable for this user, or set DATABASE_URL to a PostgreSQL server."
+            f"The embedded PostgreSQL cannot use {error.filename or data.parent} ({error.strerror}). "
+            "Give this user access to it, or set DATABASE_URL to a PostgreSQL server."
         ) from error
 
 

@@ -72,8 +72,8 @@ class SealedField(models.BinaryField):
 
     def pre_save(self, model_instance: models.Model, add: bool) -> Any:
         """Seal on the way to the database; what was not opened goes back as it came."""
-        value = model_instance.__dict__.get(self.attname)
-        return value if isinstance(value, Sealed) else self.seal(value, model_instance.pk)
+        held = model_instance.__dict__.get(self.attname)
+        return held if isinstance(held, Sealed) else self.seal(getattr(model_instance, self.attname), model_instance.pk)
 
     def from_db_value(self, value: Any, expression: Any, connection: Any) -> Sealed | None:
         """Mark what was read as ciphertext."""

@@ -144,6 +144,7 @@ class Transport(filesystem.Transport):
     Channel = Channel
     driver_name = "notifyfile"
     polling_interval = _POLLING_SECONDS
+    default_connection_params: dict[str, Any] = {}  # there is no host, and no warning that none was given
     # A full disk or a removed folder is a lost connection: publishers give up, workers try again.
     connection_errors = (*filesystem.Transport.connection_errors, OSError)
 

@@ -11,11 +11,13 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
 from django.conf import settings
 from django.db import connection
+from django.db.models import QuerySet
 
 from notify.celery import stopping
 
@@ -23,6 +25,25 @@ logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 _POLL = 0.2  # seconds between looks while a loop lingers
+
+
+KEYS_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Due:
+    """What a loop would work through: how many rows, since when the oldest is due (UTC), and the first keys."""
+
+    count: int
+    oldest: datetime | None
+    keys: list[str]
+
+    @classmethod
+    def of(cls, rows: QuerySet, moment: str) -> "Due":
+        """Count a queryset; moment: the column that says since when a row is due."""
+        oldest = rows.order_by(moment)
+        first = list(oldest.values_list("pk", moment)[:KEYS_SHOWN])
+        return cls(rows.count(), first[0][1] if first else None, [str(key) for key, _ in first])
 
 
 class InTransaction(RuntimeError):

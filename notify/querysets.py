@@ -11,7 +11,8 @@ from django.db.models import Q
 from notify import crypto
 from notify.states import States
 
-# Due services first, then a few rows of each: one service's backlog does not delay another's ten messages.
+# Due services first, then a few rows of each, their first ones before anybody's second: however many services have a
+# backlog, another's ten messages do not wait behind it.
 _FAIR = """
     WITH RECURSIVE waiting(service_id) AS (
         (SELECT service_id FROM notify_notification WHERE status = 'created' ORDER BY service_id LIMIT 1)
@@ -27,7 +28,7 @@ _FAIR = """
         WHERE n.service_id = active.id AND n.status = 'created' AND n.due_at <= %(now)s AND n.claimed_at IS NULL
         AND n.notification_type = ANY(%(types)s)
         ORDER BY n.due_at LIMIT %(each)s {lock}
-    ) due ORDER BY due.due_at LIMIT %(limit)s
+    ) due ORDER BY row_number() OVER (PARTITION BY active.id ORDER BY due.due_at), due.due_at LIMIT %(limit)s
 """
 
 

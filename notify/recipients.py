@@ -21,7 +21,7 @@ ADDRESS_LINES = (3, 7)  # fewest and most lines of a postal address that are not
 # rest of 076 are pagers and 070 are personal numbers, both dear to call.
 _GB_MOBILE = re.compile(r"7[1-57-9][0-9]{8}|7624[0-9]{6}")
 _GB_PLAIN = re.compile(r"(?:0|\+44|0044)(" + _GB_MOBILE.pattern + ")")
-_PHONE_CHARACTERS = re.compile(r"[0-9 +().\-]+")
+_NOT_IN_PHONES = re.compile(r"[^0-9 +().\-]")
 _NOT_DIGITS = re.compile(r"[^0-9]")
 _PHONE_EXAMPLE = "Write it like 07700 900123 or +44 7700 900123."
 
@@ -39,7 +39,10 @@ _POSTCODE = re.compile(r"(GIR|[A-Z]{1,2}[0-9][A-Z0-9]?) ?([0-9][A-Z]{2})")
 
 
 class InvalidRecipient(Problem):
-    """A message cannot go there; the text says why and what to write instead."""
+    """A message cannot go there; the text says why and what to write instead.
+
+    The text never repeats the recipient: it is stored beside the message, readable, where the recipient is encrypted.
+    """
 
 
 def recipient_columns(notification_type: str) -> tuple[str, ...]:
@@ -88,9 +91,9 @@ def parse_phone(text: str, *, international: bool, region: str) -> str:
     """Do what validate_phone does, for every way of writing a number."""
     if not text.strip():
         raise InvalidRecipient("RECIPIENT_MISSING", "There is no phone number. Fill in the phone number column.")
-    if not _PHONE_CHARACTERS.fullmatch(text):
-        what = f"The phone number {excerpt(text)} has characters other than 0-9, spaces and + - ( ) . {_PHONE_EXAMPLE}"
-        raise InvalidRecipient("PHONE_CHARACTERS", what)
+    if strange := _NOT_IN_PHONES.search(text):
+        what = f"The phone number has {excerpt(strange[0])} in it; only 0-9, spaces and + - ( ) . may be."
+        raise InvalidRecipient("PHONE_CHARACTERS", f"{what} {_PHONE_EXAMPLE}")
     try:
         number = phonenumbers.parse(text, region)
     except NumberParseException as error:
@@ -190,7 +193,7 @@ def _email_problem(address: str) -> InvalidRecipient:
         "has a part that an address cannot have": True,
     }
     reason = next(reason for reason in applies if applies[reason])
-    what = f"The email address {excerpt(address)} {reason}. Write it like name@example.org."
+    what = f"The email address {reason}. Write it like name@example.org."
     return InvalidRecipient("EMAIL_INVALID", what)
 
 
@@ -209,10 +212,10 @@ def validate_address(lines: list[str], *, international: bool) -> str:
     if not kept:
         raise InvalidRecipient("RECIPIENT_MISSING", "There is no address. Fill in the address line columns.")
     if len(kept) < fewest:
-        what = f"The address has {len(kept)} lines that are not blank, at least {fewest} are needed."
+        what = f"The address has too few lines that are not blank: {len(kept)}, at least {fewest} are needed."
         raise InvalidRecipient("ADDRESS_TOO_FEW_LINES", f"{what} Add the missing ones, the postcode last.")
     if len(kept) > most:
-        what = f"The address has {len(kept)} lines that are not blank, at most {most} are possible. Join some."
+        what = f"The address has too many lines: {len(kept)}, at most {most} are possible. Join some of them."
         raise InvalidRecipient("ADDRESS_TOO_MANY_LINES", what)
     kept[-1] = _last_line(kept[-1], international)
     return "\n".join(kept)
@@ -224,8 +227,8 @@ def _last_line(line: str, international: bool) -> str:
     if is_country(line):
         if international:
             return line
-        what = f"The address ends with {excerpt(line)}, and this service does not send abroad. End with a UK postcode."
+        what = "The address ends with a country, and this service does not send abroad. End with a UK postcode."
         raise InvalidRecipient("ADDRESS_ABROAD", what)
-    what = f"The last line of the address, {excerpt(line)}, is not a UK postcode"
+    what = "The last line of the address is not a UK postcode"
     what += " or the English name of a country." if international else ". Write it like SW1A 1AA."
     raise InvalidRecipient("ADDRESS_POSTCODE", what)

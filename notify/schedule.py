@@ -38,6 +38,7 @@ class Row:
     kind: str
     expires: int
     why: str
+    due: str = ""  # of a loop: the function that says what it would work through
     minute: str = "*"
     hour: str = "*"
     day_of_week: str = "*"
@@ -50,10 +51,20 @@ class Row:
 
 ROWS = (
     Row("jobs.run_scheduled_jobs", WATCHDOG, 50, "a scheduled job is due, or a pending job's wake-up was lost"),
-    Row("providers.send_due_notifications", LOOP, 50, "messages wait to be sent"),
-    Row("providers.apply_receipts", LOOP, 50, "receipts wait to be applied"),
-    Row("callbacks.deliver_due_callbacks", LOOP, 50, "callbacks wait to be delivered"),
-)
+    Row("jobs.check_job_status", WATCHDOG, 50, "a job stopped part-way, or its worker died"),
+    Row(
+        "jobs.check_for_missing_rows_in_completed_jobs", WATCHDOG, 540, "a finished job is short of notifications",
+        minute="*/10",
+    ),
+    Row("jobs.mark_jobs_complete", WATCHDOG, 50, "a finished job has all its notifications and was not counted"),
+    Row(
+        "jobs.remove_csv_files", LOOP, 3_600, "a job's file is past its retention", "jobs.files.due",
+        minute="30", hour="2",
+    ),
+    Row("providers.send_due_notifications", LOOP, 50, "messages wait to be sent", "providers.sending.due"),
+    Row("providers.apply_receipts", LOOP, 50, "receipts wait to be applied", "providers.receipts.due"),
+    Row("callbacks.deliver_due_callbacks", LOOP, 50, "callbacks wait to be delivered", "callbacks.delivery.due"),
+)  # fmt: skip
 
 
 def routes() -> dict[str, dict[str, str]]:
@@ -62,8 +73,8 @@ def routes() -> dict[str, dict[str, str]]:
     return watchdogs | {pattern: {"queue": queue} for pattern, queue in _APP_QUEUES.items()}
 
 
-def seed_after_migrate(apps: Any, **kwargs: Any) -> None:
-    """Seed after `migrate`; at a state of the migrations where the tables do not exist yet, do nothing."""
+def seed_after_migrate(apps: Any = installed, **kwargs: Any) -> None:
+    """Seed after `migrate` and `flush` (which names no apps); where the tables do not exist yet, do nothing."""
     try:
         apps.get_model("django_celery_beat", "PeriodicTask")
         apps.get_model("notify", "SeededSchedule")
@@ -131,7 +142,10 @@ def _sync_row(row: Row, task: Any, seeded: Any, *, reset: bool) -> str:
     follows = seeded is not None and _current(task) == _as_seeded(seeded)
     if not (follows or reset):
         return f"edited, kept; default is {row.crontab}"
-    _write_crontab(task.crontab, row) if task.crontab else _attach(task, row)
+    if task.crontab and task.crontab.periodictask_set.count() == 1:
+        _write_crontab(task.crontab, row)
+    else:
+        _attach(task, row)
     task.expire_seconds = row.expires
     task.save()
     _remember(row.task, wanted)

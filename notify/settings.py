@@ -89,7 +89,7 @@ USE_TZ = True
 TIME_ZONE = "UTC"  # inside everything is UTC; people read and type times in NOTIFY_TIME_ZONE
 NOTIFY_TIME_ZONE = env.str("NOTIFY_TIME_ZONE", default="Europe/London")
 STATIC_URL = "static/"
-STATIC_ROOT = VAR_DIR / "static"
+STATIC_ROOT = VAR_DIR / "static" if PRODUCTION else None  # filled by collectstatic
 WHITENOISE_USE_FINDERS = not PRODUCTION  # a first run needs no collectstatic
 WHITENOISE_AUTOREFRESH = DEBUG
 
@@ -172,6 +172,13 @@ JOB_ROWS_LIMIT = env.int("JOB_ROWS_LIMIT", default=100_000)  # rows a file may h
 JOB_FILE_BYTES_LIMIT = env.int("JOB_FILE_BYTES_LIMIT", default=100_000_000)
 JOB_CHUNK_ROWS = env.int("JOB_CHUNK_ROWS", default=5_000)  # rows per transaction while a job is processed
 JOB_SCHEDULED_AHEAD_LIMIT = seconds("JOB_SCHEDULED_AHEAD_LIMIT", 7 * 86_400)
+JOB_STALLED_AFTER = seconds("JOB_STALLED_AFTER", 1_800)  # no progress: a job writes a chunk every second or so
+JOB_MISSING_ROWS_AFTER = seconds("JOB_MISSING_ROWS_AFTER", 600)  # a finished job of 100,000 rows is written in less
+JOB_REPAIRED_FOR = seconds(
+    "JOB_REPAIRED_FOR", 3 * 86_400
+)  # the shortest retention: older jobs may have lost rows to it
+JOB_RECOVERIES_LIMIT = env.int("JOB_RECOVERIES_LIMIT", default=3)  # then a person looks
+RETENTION_DAYS = env.int("RETENTION_DAYS", default=7)  # where a service has no data retention of its own
 SMS_CHARACTER_LIMIT = env.int("SMS_CHARACTER_LIMIT", default=918)  # six SMS parts of 153
 EMAIL_CHARACTER_LIMIT = env.int("EMAIL_CHARACTER_LIMIT", default=1_000_000)
 PHONE_REGION = env.str("PHONE_REGION", default="GB")  # of numbers written without a country code

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self
 
-from django.db import connection, models, transaction
+from django.db import models, transaction
+
+from notify import bulk
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +43,13 @@ class StateQuerySet(models.QuerySet):
     def move_each(self, moves: Sequence[Move], *, now: datetime) -> dict[Any, str]:
         """Move each row to its own status: one UPDATE per set of columns. Returns {key: status before} of the moved.
 
-        Rows are locked in key order first, so that two callers cannot block each other.
+        Rows are locked in key order first, so that two callers cannot block each other. Raises ValueError where a key
+        is named twice: which of its moves would win is not for the database to choose.
         """
         if not moves:
             return {}
+        if len({move.pk for move in moves}) < len(moves):
+            raise ValueError(f"{self.model.__name__}: a key is named twice in one call of move_each().")
         with transaction.atomic():
             rows = self.model._base_manager.filter(pk__in=[move.pk for move in moves]).order_by("pk")
             before = dict(rows.select_for_update().values_list("pk", "status"))
@@ -79,33 +84,11 @@ def _alike(moves: Iterable[Move]) -> list[list[Move]]:
 
 
 def _update_group(model: type[models.Model], group: Sequence[Move], now: datetime) -> set[Any]:
-    """UPDATE … FROM unnest(…): every row with its own values, only along MOVES and only where `where` still holds."""
-    meta, quote = model._meta, connection.ops.quote_name
-    written, checked = list(group[0].fields), list(group[0].where)
-    columns = [meta.pk, meta.get_field("status"), *map(meta.get_field, written), *map(meta.get_field, checked)]
-    values = [[move.pk, move.status, *move.fields.values(), *move.where.values()] for move in group]
-    arrays = [
-        [column.get_db_prep_save(row[place], connection) for row in values] for place, column in enumerate(columns)
-    ]
-    casts = ", ".join(f"%s::{_array_type(column)}[]" for column in columns)
-    names = [f"v{place}" for place in range(len(columns))]
-    touched = _touch(model, now)
-    assignments = [f"status = v.{names[1]}"]
-    assignments += [f"{quote(columns[2 + i].column)} = v.{names[2 + i]}" for i in range(len(written))]
-    assignments += [f"{quote(name)} = %s" for name in touched]
-    tokens = [
-        f"n.{quote(columns[i].column)} IS NOT DISTINCT FROM v.{names[i]}" for i in range(2 + len(written), len(columns))
-    ]
+    """Write one group: every row with its own values, only along MOVES and only where `where` still holds."""
+    written = {"status": [move.status for move in group]}
+    written |= {name: [move.fields[name] for move in group] for name in group[0].fields}
+    checked = {name: [move.where[name] for move in group] for name in group[0].where}
     pairs = [f"{source}\n{target}" for source, targets in model.MOVES.items() for target in targets]
-    sql = (
-        f"UPDATE {quote(meta.db_table)} n SET {', '.join(assignments)} "  # noqa: S608  (names come from the model)
-        f"FROM unnest({casts}) AS v({', '.join(names)}) WHERE n.{quote(meta.pk.column)} = v.{names[0]} "
-        f"AND {' AND '.join(['(n.status || chr(10) || v.v1) = ANY(%s)', *tokens])} RETURNING n.{quote(meta.pk.column)}"
-    )
-    with connection.cursor() as cursor:
-        cursor.execute(sql, [*touched.values(), *arrays, pairs])
-        return {meta.pk.to_python(key) for (key,) in cursor.fetchall()}
-
-
-def _array_type(column: models.Field) -> str:
-    return (column.target_field if column.is_relation else column).rel_db_type(connection).replace("serial", "int")
+    along_moves = ("(n.status || chr(10) || v.status) = ANY(%s)", [pairs])
+    keys = [move.pk for move in group]
+    return bulk.update_each(model, keys, written, checked=checked, alike=_touch(model, now), only=along_moves)

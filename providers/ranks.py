@@ -59,6 +59,6 @@ def _own_rank(notification: Notification) -> str:
     if status in ("created", "sending", "sent"):
         return status
     timed_out = status == "temporary-failure" and notification.status_reason.startswith(TIMED_OUT)
-    if timed_out or (status == "technical-failure" and notification.notification_type != NotificationType.LETTER):
-        return _OWN
+    if timed_out or status == "technical-failure":
+        return status if notification.notification_type == NotificationType.LETTER else _OWN
     return ""

@@ -10,19 +10,23 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from callbacks.outcomes import settle
-from notify import crypto
-from notify.alerts import raise_alert
+from notify import bulk, crypto
+from notify.alerts import close_alert, raise_alert
 from notify.fields import new_id
+from notify.loops import Due
 from notify.models import Notification
 from notify.states import Move
 from providers import ranks
-from providers.backends import ReceiptProblem, Report, load_backend
+from providers.backends import Backend, ReceiptProblem, Report, load_backend
 from providers.models import Provider, Receipt
 
 logger = logging.getLogger(__name__)
 BATCH = 1_000  # receipts per transaction
 PARKED = "waiting"  # came before its message
+UNREADABLE = "unreadable"  # its ciphertext cannot be opened, or its provider's backend cannot be used
 _PARK_FOR = timedelta(minutes=1)
+_UNREADABLE_FOR = timedelta(hours=1)
+_PART_KEY = 55  # characters of an array's key at the start of its elements' keys
 _STORE = """
     INSERT INTO providers_receipt (id, provider_id, dedupe_key, body, content_type, received_at, due_at, outcome,
         reported, reason, code, times_received)
@@ -30,6 +34,9 @@ _STORE = """
     ON CONFLICT (provider_id, dedupe_key) DO UPDATE SET times_received = providers_receipt.times_received + 1
     RETURNING times_received
 """
+
+
+_WRITTEN = ("applied_at", "due_at", "outcome", "notification_id", "reported", "reason", "code", "occurred_at")
 
 
 def store(provider: Provider, body: bytes, content_type: str, *, now: datetime) -> bool:
@@ -49,32 +56,43 @@ def apply_batch(*, now: datetime, limit: int = BATCH) -> int:
     """
     with transaction.atomic():
         keys = list(Receipt.objects.due(now).select_for_update(skip_locked=True).values_list("pk", flat=True)[:limit])
-        receipts = list(Receipt.objects.filter(pk__in=keys).select_related("provider").order_by("received_at"))
+        receipts = list(Receipt.objects.filter(pk__in=keys).order_by("received_at"))
         if not receipts:
             return 0
+        providers = Provider.objects.in_bulk()  # once: its configuration is decrypted at every load
+        for receipt in receipts:
+            receipt.provider = providers[receipt.provider_id]
         _read(receipts, now=now)
         named = {receipt.notification_id for receipt in receipts if receipt.notification_id}
         locked = Notification.objects.filter(pk__in=named).order_by("pk").select_for_update()
         messages = {message.pk: message for message in locked}
         for receipt in receipts:
             _judge(receipt, messages.get(receipt.notification_id), now=now)
-        fields = ["applied_at", "due_at", "outcome", "notification_id", "reported", "reason", "code", "occurred_at"]
-        Receipt.objects.bulk_update(receipts, fields, batch_size=500)
+        written = {name: [getattr(receipt, name) for receipt in receipts] for name in _WRITTEN}
+        bulk.update_each(Receipt, [receipt.pk for receipt in receipts], written)
         _settle(messages, now=now)
     return len(receipts)
 
 
 def _read(receipts: list[Receipt], *, now: datetime) -> None:
     """Fill in what each receipt says; an array becomes one receipt per element, added to the list."""
-    backends: dict[int, object] = {}
+    backends: dict[int, Backend] = {}
     for receipt in [receipt for receipt in receipts if receipt.outcome != PARKED]:  # those were read before
         provider = receipt.provider
-        backend = backends.setdefault(provider.pk, load_backend(provider.backend, provider.config))
         try:
-            reports = backend.read_receipt(crypto.decrypt(receipt.body), receipt.content_type)
+            if provider.pk not in backends:
+                backends[provider.pk] = load_backend(provider.backend, provider.config)
+            reports = backends[provider.pk].read_receipt(crypto.decrypt(receipt.body), receipt.content_type)
         except ReceiptProblem as problem:
             receipt.outcome, receipt.applied_at = problem.code, now
             continue
+        except Exception:
+            logger.exception("Receipt %s cannot be read", receipt.pk)
+            _put_off(receipt, now=now)
+            continue
+        if receipt.outcome == UNREADABLE:
+            receipt.outcome = ""
+            close_alert("unreadable-receipt", provider.identifier, now=now)
         if len(reports) == 1:
             _fill(receipt, reports[0])
         else:
@@ -82,19 +100,33 @@ def _read(receipts: list[Receipt], *, now: datetime) -> None:
             receipts += _split(receipt, reports, now=now)
 
 
+def _put_off(receipt: Receipt, *, now: datetime) -> None:
+    """Move a poison receipt ahead, so that it does not stop its batch, and say so."""
+    receipt.outcome, receipt.due_at = UNREADABLE, now + _UNREADABLE_FOR
+    name = receipt.provider.identifier
+    raise_alert(
+        "unreadable-receipt", name,
+        f"Stored receipts of {name} cannot be read; they are kept and tried again each hour. Check that "
+        "ENCRYPTION_KEYS still holds every key and that the provider's backend loads. "
+        "See README, unreadable-receipt.", now=now,
+    )  # fmt: skip
+
+
 def _split(receipt: Receipt, reports: Sequence[Report], *, now: datetime) -> list[Receipt]:
-    """Store each element of an array as a receipt of its own, once."""
-    parts = []
-    for place, report in enumerate(reports):
-        key = hashlib.sha256(f"{receipt.dedupe_key}:{place}".encode()).hexdigest()
-        part = Receipt(
-            provider=receipt.provider, dedupe_key=key, body=receipt.body, received_at=receipt.received_at, due_at=now
-        )
-        _fill(part, report)
-        parts.append(part)
-    Receipt.objects.bulk_create(parts, ignore_conflicts=True)
-    stored = set(Receipt.objects.filter(pk__in=[part.pk for part in parts]).values_list("pk", flat=True))
-    return [part for part in parts if part.pk in stored]
+    """Store each element of an array as a receipt of its own, once, and return those that are still to be judged.
+
+    The body stays with the array alone. When the array is read anew (a code became known), so are its elements.
+    """
+    found = {f"{receipt.dedupe_key[:_PART_KEY]}-{place}": report for place, report in enumerate(reports)}
+    same = {"provider": receipt.provider, "received_at": receipt.received_at, "due_at": now, "body": b""}
+    new = [Receipt(dedupe_key=key, **same) for key in found]
+    Receipt.objects.bulk_create(new, ignore_conflicts=True, batch_size=1_000)
+    stored = Receipt.objects.filter(provider=receipt.provider, dedupe_key__in=list(found)).exclude(outcome="applied")
+    parts = list(stored.select_for_update(skip_locked=True, of=("self",)).select_related("provider"))
+    for part in parts:
+        part.outcome, part.applied_at = "", None
+        _fill(part, found[part.dedupe_key])
+    return parts
 
 
 def _fill(receipt: Receipt, report: Report) -> None:
@@ -108,7 +140,7 @@ def _fill(receipt: Receipt, report: Report) -> None:
 
 def _judge(receipt: Receipt, message: Notification | None, *, now: datetime) -> None:
     """Decide whether one receipt counts, waits, or is only kept."""
-    if receipt.applied_at:
+    if receipt.applied_at or receipt.outcome == UNREADABLE:
         return
     name = receipt.provider.identifier
     if receipt.code.startswith("RECEIPT_"):  # an element of an array that cannot be read
@@ -118,7 +150,8 @@ def _judge(receipt: Receipt, message: Notification | None, *, now: datetime) -> 
         _park(receipt, now=now)
         return
     receipt.applied_at = now
-    if message.provider_name and message.provider_name != name:
+    # After an unknown outcome another provider may carry the message, and either may report on it.
+    if message.provider_name not in ("", name) and not message.unknown_outcomes:
         receipt.outcome, receipt.reported = "RECEIPT_PROVIDER_MISMATCH", ""
         raise_alert(
             "receipt-mismatch", name,
@@ -135,6 +168,13 @@ def _judge(receipt: Receipt, message: Notification | None, *, now: datetime) -> 
         )  # fmt: skip
     else:
         receipt.outcome = "applied"
+        never_sent = message.status == Notification.Status.CREATED and not message.provider_name
+        if never_sent or message.status in ranks.NEVER_LEFT:
+            raise_alert(
+                "receipt-unexpected", name,
+                f"{name} reported on a message that was cancelled or never sent; the report is kept. "
+                "Look for another sender that uses our account. See README, receipt-unexpected.", now=now,
+            )  # fmt: skip
 
 
 def _park(receipt: Receipt, *, now: datetime) -> None:
@@ -161,10 +201,15 @@ def _settle(messages: dict[UUID, Notification], *, now: datetime) -> None:
 
 def _move(message: Notification, status: str, receipts: Sequence[Receipt]) -> Move:
     """Return the move, with the provider's time (clamped to between sending and receipt) and words."""
-    means = [receipt for receipt in receipts if receipt.reported in (status, ranks.UNCLEAR)]
-    receipt = means[0] if means else receipts[0]
+    rest = {ranks.UNCLEAR: 1, status: 0}  # the status itself, else the failure that became it
+    receipt = min(receipts, key=lambda one: (rest.get(one.reported, 2), one.received_at))
     occurred = receipt.occurred_at or receipt.received_at
     occurred = min(max(occurred, message.sent_at or message.created_at), receipt.received_at)
     final = status in Notification.FINAL
     fields = {"status_reason": receipt.reason, "due_at": None, "delivered_at": occurred if final else None}
     return Move(message.pk, status, fields)
+
+
+def due(*, now: datetime) -> Due:
+    """Say which receipts would be applied now."""
+    return Due.of(Receipt.objects.due(now), "due_at")

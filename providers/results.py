@@ -67,9 +67,11 @@ def _failed(item: Any, reason: str) -> Move:
 
 def _later(item: Any, answer: Result, *, now: datetime) -> Move:
     notification = item.notification
-    due = now + backoff(notification.attempts, answer.retry_after)
-    if due - notification.first_attempt_at > settings.SENDING_TRY_LATER_FOR:
+    until = notification.first_attempt_at + settings.SENDING_TRY_LATER_FOR
+    if now >= until:
         return _failed(item, f"out of tries: {answer.reason}")
+    # However long this provider asks us to wait: the last try comes in time, and another provider may carry it.
+    due = min(now + backoff(notification.attempts, answer.retry_after), until)
     fields = _released({"status_reason": f"try later: {answer.reason}"[:300]}, due_at=due)
     return Move(notification.pk, Notification.Status.CREATED, fields, item.token)
 

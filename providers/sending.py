@@ -16,7 +16,7 @@ from django.db import connection, transaction
 
 from callbacks.outcomes import settle
 from notify.alerts import close_alert, raise_alert
-from notify.loops import flow, in_slots
+from notify.loops import Due, flow, in_slots
 from notify.models import Notification
 from providers import results, unknown
 from providers.backends import Backend, Message, Outcome, Result, client_session, load_backend
@@ -44,7 +44,8 @@ class Claimed:
     notification: Notification
     provider: Provider
     message: Message | None = None
-    problem: str = ""  # why the message cannot be built
+    problem: str = ""  # why nothing can be sent
+    at_fault: bool = True  # the message; else the provider's configuration
 
     @property
     def token(self) -> dict[str, Any]:
@@ -76,9 +77,9 @@ class Sending:
         return [self._build(row, chosen[row.pk]) for row in rows]
 
     async def act(self, item: Claimed, session: Any) -> Result:
-        """Send one message; what cannot be read or written is refused without a request."""
+        """Send one message; what cannot be read or written is answered without a request."""
         if item.message is None:
-            return Result(Outcome.REFUSED, item.problem)
+            return Result(Outcome.REFUSED if item.at_fault else Outcome.TRY_LATER, item.problem)
         return await self._backend(item.provider).send(session, item.message)
 
     def finish(self, done: Sequence[tuple[Claimed, Any]], now: datetime) -> None:
@@ -87,7 +88,11 @@ class Sending:
         moved = settle(moves, now=now)
         late = [move for move in moves if move.pk not in moved and "sent_at" in move.fields]
         results.note_late(late)
-        unknown.tell(now=now)
+        if any(move.fields["status_reason"] == unknown.REASON for move in moves):
+            unknown.tell(now=now)
+        broken = {item.problem for item, _ in done if item.problem}
+        if broken:
+            _tell_broken(sorted(broken), now=now)
 
     def next_due(self) -> datetime | None:
         """When the next message is due, within the time a loop may wait for it."""
@@ -95,7 +100,13 @@ class Sending:
         return Notification.objects.next_due(before=before, types=able_types())
 
     def _build(self, notification: Notification, provider: Provider) -> Claimed:
-        """Put the message together; a poison row must not stop its batch."""
+        """Put the message together; a poison row must not stop its batch, nor a broken provider use up messages."""
+        try:
+            self._backend(provider)
+        except Exception as error:
+            logger.exception("The backend of %s cannot be used", provider.identifier)
+            problem = f"{provider.identifier} cannot be used ({type(error).__name__})"
+            return Claimed(notification, provider, problem=problem, at_fault=False)
         try:
             message = Message(
                 id=str(notification.pk),
@@ -103,11 +114,9 @@ class Sending:
                 body=self.words.body(notification),
                 sender=notification.service.sms_sender or settings.DEFAULT_SMS_SENDER,
             )
-            self._backend(provider)
         except Exception as error:
             logger.exception("Notification %s cannot be built", notification.pk)
-            problem = f"the message cannot be built ({type(error).__name__})"
-            return Claimed(notification, provider, problem=problem)
+            return Claimed(notification, provider, problem=f"the message cannot be built ({type(error).__name__})")
         return Claimed(notification, provider, message)
 
     def _backend(self, provider: Provider) -> Backend:
@@ -120,6 +129,7 @@ class Sending:
 def send_due(*, now: datetime) -> int:
     """Send what is due in one of the loop's places. Returns how many messages were handled."""
     judge_providers(now=now)
+    unknown.tell(now=now)
     concurrency = settings.SENDING_CONCURRENCY
     return in_slots(
         LOOP,
@@ -137,9 +147,9 @@ def judge_providers(*, now: datetime) -> None:
     """Alert for each channel in which messages are due and no provider may carry them; close it where one may."""
     able = able_types()
     for kind in Notification.SENT_BY_LOOP:
-        if kind in able:
+        if kind in able or not Notification.objects.next_due(before=now, types=[kind]):
             close_alert("no-provider", kind, now=now)
-        elif Notification.objects.next_due(before=now, types=[kind]):
+        else:
             raise_alert(
                 "no-provider",
                 kind,
@@ -147,6 +157,18 @@ def judge_providers(*, now: datetime) -> None:
                 "Nothing is lost: switch a provider on, or give one a share. See README, no-provider.",
                 now=now,
             )
+
+
+def _tell_broken(problems: Sequence[str], *, now: datetime) -> None:
+    for problem in problems:
+        raise_alert(
+            "cannot-send",
+            problem,
+            f"Some messages could not be sent: {problem}. A message that cannot be built ended as technical-failure; "
+            "check ENCRYPTION_KEYS and its template. Those of a broken provider wait; check its configuration. "
+            "See README, cannot-send.",
+            now=now,
+        )
 
 
 def _claim(chosen: dict[UUID, Provider], *, now: datetime) -> list[UUID]:
@@ -161,3 +183,8 @@ def _claim(chosen: dict[UUID, Provider], *, now: datetime) -> list[UUID]:
             },
         )
         return [key for (key,) in cursor.fetchall()]
+
+
+def due(*, now: datetime) -> Due:
+    """Say which messages would be sent now."""
+    return Due.of(Notification.objects.due(now), "due_at")

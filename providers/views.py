@@ -57,7 +57,12 @@ def _authenticated(request: HttpRequest, provider: Provider) -> bool:
 def _body(request: HttpRequest) -> bytes | None:
     """Read the body up to the limit; None when it is larger."""
     limit = settings.RECEIPT_BYTES_LIMIT
-    if int(request.META.get("CONTENT_LENGTH") or 0) > limit:
+    try:
+        if int(request.META.get("CONTENT_LENGTH") or 0) > limit:
+            return None
+    except ValueError:
         return None
-    body = request.read(limit + 1)
+    # Django takes a body without Content-Length (sent in chunks) for an empty one, though the server marks its end.
+    stream = request.META["wsgi.input"] if request.META.get("wsgi.input_terminated") else request
+    body = stream.read(limit + 1)
     return body if len(body) <= limit else None

@@ -142,7 +142,7 @@ class Migration(migrations.Migration):
                     "notification_type",
                     models.CharField(choices=[("sms", "SMS"), ("email", "email"), ("letter", "letter")], max_length=10),
                 ),
-                ("recipient", notify.fields.SealedField(default="")),
+                ("recipient", notify.fields.SealedField(default=str)),
                 ("recipient_hash", models.CharField(blank=True, editable=False, max_length=32)),
                 ("personalisation", notify.fields.SealedField(default=dict, json=True)),
                 ("client_reference", models.CharField(blank=True, max_length=255)),

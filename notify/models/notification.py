@@ -72,7 +72,7 @@ class Notification(models.Model):
     )
     job_row_number = models.PositiveIntegerField(null=True, blank=True, help_text="Zero-based.")
     notification_type = models.CharField(max_length=10, choices=NotificationType)
-    recipient = SealedField(default="")
+    recipient = SealedField(default=str)
     recipient_hash = models.CharField(max_length=32, blank=True, editable=False)
     personalisation = SealedField(json=True, default=dict)
     client_reference = models.CharField(max_length=255, blank=True)

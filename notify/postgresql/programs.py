@@ -45,8 +45,9 @@ def alive(data: Path) -> bool:
 
 
 def initialise(data: Path, user: str) -> None:
-    """Create the data, with `user` as superuser, unless it is there; in a folder of its own that is renamed when
-    complete, so that an initdb that was killed leaves no half.
+    """Create the data, with `user` as superuser, unless it is there.
+
+    It is made in a folder of its own, which is renamed when complete: an initdb that was killed leaves no half.
     """
     if (data / "PG_VERSION").exists():
         return
@@ -65,7 +66,9 @@ def initialise(data: Path, user: str) -> None:
 
 def start(data: Path, sockets: Path) -> None:
     """Start the server and wait until it answers on its socket in `sockets`; for one that is not `alive`."""
-    (data / "postmaster.pid").unlink(missing_ok=True)  # of a server that was killed; PostgreSQL would believe a zombie
+    # A server that was killed leaves its locks, and PostgreSQL takes a zombie or a number used anew for their holder.
+    for lock in (data / "postmaster.pid", sockets / f".s.PGSQL.{PORT}.lock"):
+        lock.unlink(missing_ok=True)
     log = data.with_name(f"{data.name}.log")
     if log.exists() and log.stat().st_size > 1_000_000:
         log.replace(log.with_suffix(".log.1"))

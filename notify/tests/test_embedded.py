@@ -120,5 +120,5 @@ def test_a_folder_that_cannot_be_made_is_named_in_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(embedded.EmbeddedPostgresError) as refusal:
         embedded.ensure_running(embedded.data_directory(tmp_path / "file" / "var"))
-    assert str(refusal.value).startswith(f"Cannot write {tmp_path}/file/var (Not a directory).")
+    assert str(refusal.value).startswith(f"The embedded PostgreSQL cannot use {tmp_path}/file/var (Not a directory).")
     assert "\n" not in str(refusal.value)

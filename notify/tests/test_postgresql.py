@@ -90,11 +90,17 @@ def test_the_server_runs_as_this_user_and_for_root_as_nobody_even_below_a_closed
 def test_an_ordinary_user_needs_nothing_special_and_root_may_use_its_server(users):
     with tempfile.TemporaryDirectory() as folder:
         own = embedded.data_directory(Path(folder))
-        ordinary = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
-        if ordinary:
+        first, second = users(own, 2)
+        ordinary = os.geteuid()
+        if ordinary == 0:
+            ordinary = NOBODY
             os.chown(folder, NOBODY, NOBODY)
-        first, second = *users(own, **ordinary), *users(own)
+            ask(first, f"become({NOBODY})")
+        if ask(first, "os.access(embedded.programs._binaries(), os.X_OK)") == "False":  # the project is root's alone
+            assert ask(first, "ensure()").startswith("refused: The embedded PostgreSQL cannot use")
+            return
         assert [ask(first, "ensure()"), ask(second, "ensure()")] == ["True", "False"]
+        assert psutil.Process(server_pid(own)).uids().effective == ordinary
         leave(first)
         leave(second)
         assert not programs.alive(own)
@@ -107,7 +113,7 @@ def test_root_without_capabilities_is_told_what_to_do_and_so_is_whoever_may_not_
     else:
         command = []
         tmp_path.chmod(0o500)
-        told = "refused: Cannot write"
+        told = "refused: The embedded PostgreSQL cannot use"
     command += [sys.executable, "-c", USER, str(tmp_path / "postgres")]
     done = subprocess.run(command, cwd=PROJECT, input="ensure()\n", capture_output=True, text=True, check=True)
     assert done.stdout.startswith(told)
@@ -183,4 +189,4 @@ def test_django_starts_the_server_with_its_first_connection_and_not_before(users
 def test_django_sees_a_server_that_cannot_run_as_a_database_that_is_down(users, tmp_path):
     (tmp_path / "file").write_text("")
     [process] = users(tmp_path / "file" / "postgres", script=DJANGO)
-    assert ask(process, "query()").startswith(f"refused: Cannot write {tmp_path}/file")
+    assert ask(process, "query()").startswith(f"refused: The embedded PostgreSQL cannot use {tmp_path}/file")

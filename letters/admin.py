@@ -1,0 +1,70 @@
+"""Admin pages of letters and of the daily run that takes them to the postal provider."""
+
+from django.contrib import admin
+from django.utils.safestring import SafeString
+
+from letters.models import Letter, PrintFile, PrintRun
+from notify.admin_base import FoundByMessage, ReadOnlyAdmin, ReadOnlyInline, object_link
+from notify.notification_admin import status_badge
+
+
+@admin.register(Letter)
+class LetterAdmin(FoundByMessage, ReadOnlyAdmin):
+    """Letters, newest first."""
+
+    list_display = ("made", "service", "kind", "postage", "pages", "shown_status", "print_run", "scan_verdict")
+    list_filter = ("kind", "postage", "scan_verdict")
+    list_select_related = ("notification__service", "print_run")
+    ordering = ("-notification_id",)
+    empty_text = "No letters yet. Each row of a job with a letter template becomes one."
+    fieldsets = (
+        (None, {"fields": ("message", "service", "shown_status", "kind", "postage", "pages", "pdf", "sha256")}),
+        ("Print", {"fields": ("print_run", "print_file")}),
+        ("Virus scan", {"fields": ("scan_verdict", "scanned_sha256", "scanned_at")}),
+    )
+
+    @admin.display(description="made")
+    def made(self, letter: Letter) -> object:
+        """When its message was made."""
+        return letter.notification.created_at
+
+    @admin.display(description="service")
+    def service(self, letter: Letter) -> str:
+        """Whose letter it is."""
+        return str(letter.notification.service)
+
+    @admin.display(description="status")
+    def shown_status(self, letter: Letter) -> SafeString:
+        """Show the status of its message."""
+        return status_badge(letter.notification.status)
+
+    @admin.display(description="message")
+    def message(self, letter: Letter) -> SafeString:
+        """Lead to its message."""
+        return object_link(str(letter.pk), "notify_notification", letter.pk)
+
+
+class FileInline(ReadOnlyInline):
+    """The zips of a print run."""
+
+    model = PrintFile
+    fields = readonly_fields = ("name", "letter_count", "size", "uploaded_at", "acknowledged_at")
+
+
+@admin.register(PrintRun)
+class PrintRunAdmin(ReadOnlyAdmin):
+    """One day's collation."""
+
+    list_display = ("day", "deadline", "started_at", "finished_at", "letter_count")
+    inlines = (FileInline,)
+    empty_text = "No print run yet. Letters are collated once a day, after 17:50."
+
+
+@admin.register(PrintFile)
+class PrintFileAdmin(ReadOnlyAdmin):
+    """The zips that went to the postal provider."""
+
+    list_display = ("name", "print_run", "letter_count", "size", "uploaded_at", "acknowledged_at")
+    list_select_related = ("print_run",)
+    search_fields = ("name",)
+    empty_text = "No zip yet. Each print run makes one or more."

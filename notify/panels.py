@@ -1,0 +1,27 @@
+"""What the overview says of the ground floor."""
+
+from dataclasses import dataclass
+
+from django.urls import reverse
+
+from notify.models import Alert
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One number of the overview, leading to its list. permission: who may see it. tone: good, bad or busy."""
+
+    count: int
+    label: str
+    url: str
+    tone: str
+    permission: str
+
+
+def run() -> list[Fact]:
+    """Count the open alerts."""
+    count = Alert.objects.open().count()
+    label = "open alert" if count == 1 else "open alerts"
+    return [
+        Fact(count, label, reverse("admin:notify_alert_changelist"), "bad" if count else "good", "notify.view_alert")
+    ]

@@ -1,0 +1,126 @@
+"""COPY cells to the letter, and inserts that can be repeated."""
+
+from datetime import UTC, date, datetime
+from uuid import UUID
+
+import pytest
+from django.db import DataError, connection, transaction
+
+from notify import bulk, testing
+from notify.fields import new_id
+from notify.models import Alert, Service
+from notify.tests.together import together
+
+NOW = datetime(2026, 11, 24, 9, 30, 0, 123456, tzinfo=UTC)
+COLUMNS = ("id", "kind", "scope", "message", "times_seen", "first_seen_at", "last_seen_at")
+
+
+def row(scope: str, message: str = "", key: UUID | None = None) -> tuple:
+    return (key or new_id(), "test", scope, message, 1, NOW, NOW)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "\\N"),
+        ("", ""),
+        ("\\N", "\\\\N"),
+        ("a\tb\nc\rd\\e", "a\\tb\\nc\\rd\\\\e"),
+        ("é – 👍", "é – 👍"),
+        (b"\x00\xff", "\\\\x00ff"),
+        (b"", "\\\\x"),
+        (NOW, "2026-11-24T09:30:00.123456+00:00"),
+        (date(2026, 11, 24), "2026-11-24"),
+        (0, "0"),
+        (False, "False"),
+        (UUID(int=1), "00000000-0000-0000-0000-000000000001"),
+        (Alert, str(Alert)),
+    ],
+)
+def test_a_cell_is_written_as_copy_reads_it(value, text):
+    assert bulk.cell(value) == text
+
+
+@pytest.mark.parametrize("text", ["", "\\N", "\\.", "a\tb\nc\rd\\e", "\\t", "\x01\x7f\u2028", "é – 👍", '"quoted", \'too\''])
+def test_text_comes_back_as_it_was(db, text):
+    bulk.insert_new(Alert, COLUMNS, [row("1", text)])
+    assert Alert.objects.get().message == text
+
+
+def test_bytes_null_and_numbers_come_back_as_they_were(db):
+    endpoint = testing.make_endpoint()
+    model = endpoint.callbacks.model
+    columns = ("id", "endpoint_id", "notification_id", "notification_status", "payload", "status", "attempts",
+               "due_at", "created_at", "last_error", "claimed_at")  # fmt: skip
+    payload = bytes(range(256))
+    values = (new_id(), endpoint.pk, new_id(), "delivered", payload, model.Status.PENDING, 3, NOW, NOW, "", None)
+    bulk.insert_new(model, columns, [values])
+    stored = model.objects.get()
+    assert bytes(stored.payload) == payload
+    assert (stored.attempts, stored.due_at, stored.claimed_at, stored.status) == (3, NOW, None, "pending")
+
+
+def test_booleans_come_back_as_they_were(db):
+    columns = [field.attname for field in Service._meta.concrete_fields]
+    wanted = {True: testing.make_service(), False: testing.make_service(active=False)}
+    rows = [[getattr(service, name) for name in columns] for service in wanted.values()]
+    Service.objects.all().delete()
+    assert len(bulk.insert_new(Service, columns, rows)) == 2
+    assert {service.pk: service.active for service in Service.objects.all()} == {
+        service.pk: active for active, service in wanted.items()
+    }
+
+
+def test_rows_that_exist_stay_as_they_are_and_are_not_named(db):
+    first = row("one", "old")
+    assert bulk.insert_new(Alert, COLUMNS, [first]) == [first[0]]
+    again, other = row("one", "new", key=first[0]), row("two")
+    assert bulk.insert_new(Alert, COLUMNS, [again, other]) == [other[0]]
+    assert Alert.objects.get(pk=first[0]).message == "old"
+
+
+def test_any_unique_constraint_counts_as_existing(db):
+    bulk.insert_new(Alert, COLUMNS, [row("one")])
+    assert bulk.insert_new(Alert, COLUMNS, [row("one")]) == []  # another key, the same open kind and scope
+
+
+def test_a_row_that_comes_twice_in_one_batch_is_inserted_once(db):
+    assert len(bulk.insert_new(Alert, COLUMNS, [row("one"), row("one")])) == 1
+
+
+def test_nothing_to_insert_asks_nothing(db, django_assert_num_queries):
+    with django_assert_num_queries(0):
+        assert bulk.insert_new(Alert, COLUMNS, []) == []
+        assert bulk.insert_lines(Alert, COLUMNS, "") == []
+
+
+def test_two_batches_fit_into_one_transaction(db):
+    with transaction.atomic():
+        bulk.insert_new(Alert, COLUMNS, [row("one")])
+        bulk.insert_new(Alert, COLUMNS, [row("two")])
+    assert Alert.objects.count() == 2
+
+
+def test_a_line_that_cannot_be_read_inserts_nothing(db):
+    broken = row("two")[:5] + ("yesterday-ish", NOW)
+    with pytest.raises(DataError):
+        bulk.insert_new(Alert, COLUMNS, [row("one"), broken])
+    assert Alert.objects.count() == 0
+    assert bulk.insert_new(Alert, COLUMNS, [row("one")])  # and the next batch finds no leftover table
+
+
+def test_the_staging_table_is_gone_afterwards(db):
+    bulk.insert_new(Alert, COLUMNS, [row("one")])
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_class WHERE relname LIKE 'incoming_%'")
+        assert cursor.fetchone()[0] == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_at_once_insert_each_row_once():
+    rows = [row(str(number)) for number in range(500)]
+    first, second = together(
+        lambda: bulk.insert_new(Alert, COLUMNS, rows), lambda: bulk.insert_new(Alert, COLUMNS, list(rows))
+    )
+    assert len(first) + len(second) == 500
+    assert not set(first) & set(second)

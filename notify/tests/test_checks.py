@@ -1,0 +1,69 @@
+"""What would fail at three in the morning fails at the start; and a check needs no database."""
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+from django.conf import settings as project
+
+from notify import checks, schedule
+
+
+def ids(found) -> list[str]:
+    return [problem.id for problem in found]
+
+
+def test_everything_is_in_order_as_shipped():
+    assert checks.check_time_zone(None) == checks.check_schedule(None) == checks.check_trusted_targets(None) == []
+
+
+def test_another_time_zone_is_refused(settings):
+    settings.TIME_ZONE = "Europe/London"
+    assert ids(checks.check_time_zone(None)) == ["notify.E001"]
+
+
+def test_naive_times_are_refused(settings):
+    settings.USE_TZ = False
+    assert ids(checks.check_time_zone(None)) == ["notify.E001"]
+
+
+def test_a_schedule_that_names_no_task_is_named(monkeypatch):
+    rows = (*schedule.ROWS, replace(schedule.ROWS[0], task="jobs.mistyped"))
+    monkeypatch.setattr(schedule, "ROWS", rows)
+    found = checks.check_schedule(None)
+    assert ids(found) == ["notify.E002"]
+    assert "jobs.mistyped" in found[0].msg
+
+
+def test_a_route_to_an_undeclared_queue_is_named(monkeypatch):
+    monkeypatch.setattr(schedule, "QUEUES", tuple(name for name in schedule.QUEUES if name != "letters"))
+    found = checks.check_schedule(None)
+    assert ids(found) == ["notify.E003"]
+    assert "letters" in found[0].msg
+
+
+def test_callbacks_that_may_reach_inside_are_warned_of_in_production_only(settings):
+    settings.CALLBACK_TRUSTED_TARGETS = ["127.0.0.1:9999"]
+    settings.PRODUCTION = False
+    assert checks.check_trusted_targets(None) == []
+    settings.PRODUCTION = True
+    assert ids(checks.check_trusted_targets(None)) == ["notify.W001"]
+
+
+def test_manage_check_is_quick_and_starts_no_database_server(tmp_path):
+    environment = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
+    environment |= {"NOTIFY_VAR_DIR": str(tmp_path / "var")}
+    command = [sys.executable, "-W", "error", "manage.py", "check"]
+    seconds = []
+    for _ in range(3):
+        started = time.monotonic()
+        ended = subprocess.run(
+            command, cwd=project.BASE_DIR, env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
+        seconds.append(time.monotonic() - started)
+        assert (ended.returncode, ended.stderr) == (0, "")
+    assert min(seconds) < 2  # the quickest: other work on this machine is not what is measured
+    made = {path.name for path in (tmp_path / "var").iterdir()}
+    assert not [name for name in made if name.startswith("postgres")]
