@@ -81,7 +81,9 @@ class Bench:
 
         out = io.StringIO()
         with connection.cursor() as cursor:
-            cursor.copy_expert(f"COPY (SELECT * FROM notify_notification WHERE job_id = '{self.job.pk}') TO STDOUT", out)
+            cursor.copy_expert(
+                f"COPY (SELECT * FROM notify_notification WHERE job_id = '{self.job.pk}') TO STDOUT", out
+            )
         self.lines = out.getvalue()
 
     def copy(self) -> float:

@@ -85,4 +85,4 @@ def show(title: str, columns: list[str], rows: list[list[Any]]) -> None:
         table.add_column(name, justify="left" if place == 0 else "right")
     for row in rows:
         table.add_row(*[cell if isinstance(cell, str) else f"{cell:,.2f}" for cell in row])
-    Console(width=max(100, Console().width)).print(table)
+    Console(width=max(150, Console().width)).print(table)

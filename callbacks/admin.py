@@ -22,8 +22,12 @@ class EndpointAdmin(OwnFormFields, NotifyAdmin):
     list_select_related = ("service",)
     search_fields = ("service__name", "url")
     readonly_fields = ("stored", "failing_since", "callbacks")
-    fields = ("service", "url", "active", "token", "signing_secret", "stored", "failing_since", "callbacks")
+    written = ("service", "url", "active", "token", "signing_secret")
     empty_text = "No endpoint yet. A service without one is not told what became of its messages."
+
+    def get_fields(self, request: HttpRequest, obj: Endpoint | None = None) -> tuple[str, ...]:
+        """A new endpoint has nothing to show yet."""
+        return (*self.written, *(self.readonly_fields if obj else ()))
 
     def get_readonly_fields(self, request: HttpRequest, obj: Endpoint | None = None) -> tuple[str, ...]:
         """An endpoint stays with its service."""
@@ -49,10 +53,8 @@ class EndpointAdmin(OwnFormFields, NotifyAdmin):
         return f"{token}, {count} signing secret{'' if count == 1 else 's'}"
 
     @admin.display(description="see also")
-    def callbacks(self, endpoint: Endpoint) -> SafeString | str:
+    def callbacks(self, endpoint: Endpoint) -> SafeString:
         """Lead to what was sent there."""
-        if not endpoint.pk:
-            return "–"
         return list_link("Callbacks to this endpoint", "callbacks_callback", endpoint__id__exact=endpoint.pk)
 
 

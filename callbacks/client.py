@@ -1,8 +1,10 @@
 """The HTTP request of a callback: bearer token, Standard Webhooks signature, hard limits on time and size."""
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
@@ -29,6 +31,7 @@ def session() -> aiohttp.ClientSession:
             total=settings.CALLBACK_REQUEST_TIMEOUT.total_seconds(),
             sock_connect=settings.CALLBACK_CONNECT_TIMEOUT.total_seconds(),
         ),
+        cookie_jar=aiohttp.DummyCookieJar(),  # nothing one receiver sets reaches another
         auto_decompress=False,
         trust_env=False,
     )
@@ -53,12 +56,18 @@ async def post(
         headers["webhook-signature"] = " ".join(Webhook(secret).sign(key, now, body) for secret in secrets)
     try:
         async with client.post(opened["url"], data=body.encode(), headers=headers, allow_redirects=False) as answer:
-            await answer.content.read(READ_LIMIT)
-            return Answer(answer.status, retry_after=_retry_after(answer.headers.get("Retry-After", "")))
+            with suppress(TimeoutError, aiohttp.ClientError, OSError):  # the status is there and decides
+                await answer.content.read(READ_LIMIT)
+            return Answer(answer.status, retry_after=_retry_after(answer.headers.get("Retry-After", ""), now=now))
     except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
         return Answer(0, type(error).__name__)
 
 
-def _retry_after(header: str) -> float | None:
-    """Read Retry-After in seconds; other forms are ignored, the ladder of tries holds."""
-    return float(header) if header.isascii() and header.isdigit() else None
+def _retry_after(header: str, *, now: datetime) -> float | None:
+    """Read Retry-After, seconds or an HTTP date, as seconds from now; with anything else the ladder of tries holds."""
+    if header.isascii() and header.isdigit():
+        return float(header)
+    try:
+        return max(0.0, (parsedate_to_datetime(header) - now).total_seconds())
+    except (ValueError, TypeError, OverflowError):  # TypeError: a date without a zone
+        return None

@@ -4,6 +4,7 @@
 """
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -27,15 +28,20 @@ LADDER = tuple(
     for seconds in (5, 5 * 60, 30 * 60, 2 * 3_600, 5 * 3_600, 10 * 3_600, 14 * 3_600, 20 * 3_600, 24 * 3_600)
 )
 JITTER = 0.2
-# A few of each endpoint at a time: one that hangs does not slow the others.
+# Of each endpoint a few at a time, those on the wire counted, and its first ones before anybody's second: one that hangs
+# does not slow the others, however much waits for it.
 _CLAIM = """
     UPDATE callbacks_callback c SET claimed_at = %(now)s, due_at = %(lease)s, attempts = c.attempts + 1
     FROM (
-        SELECT due.id FROM callbacks_endpoint e CROSS JOIN LATERAL (
+        SELECT due.id FROM callbacks_endpoint e
+        LEFT JOIN unnest(%(busy)s::bigint[], %(calls)s::int[]) AS wire(endpoint_id, calls) ON wire.endpoint_id = e.id
+        CROSS JOIN LATERAL (
             SELECT k.id, k.due_at FROM callbacks_callback k
             WHERE k.endpoint_id = e.id AND k.status = 'pending' AND k.due_at <= %(now)s
-            ORDER BY k.due_at LIMIT %(each)s FOR UPDATE SKIP LOCKED
-        ) due WHERE e.active ORDER BY due.due_at LIMIT %(limit)s
+            ORDER BY k.due_at LIMIT greatest(0, %(each)s - coalesce(wire.calls, 0)) FOR UPDATE SKIP LOCKED
+        ) due
+        WHERE e.active
+        ORDER BY row_number() OVER (PARTITION BY e.id ORDER BY due.due_at), due.due_at LIMIT %(limit)s
     ) taken
     WHERE c.id = taken.id AND c.status = 'pending' AND c.due_at <= %(now)s
     RETURNING c.id
@@ -61,18 +67,28 @@ class Delivery:
 
     def __init__(self) -> None:
         self.concurrency = settings.CALLBACK_CONCURRENCY
+        self._on_wire: Counter[int] = Counter()  # calls by endpoint
 
     def claim(self, limit: int, now: datetime) -> Sequence[Claimed]:
         """Claim up to `limit` due callbacks and commit."""
-        values = {"now": now, "lease": now + settings.CALLBACK_LEASE, "limit": limit}
+        values = {
+            "now": now,
+            "lease": now + settings.CALLBACK_LEASE,
+            "limit": limit,
+            "each": max(1, self.concurrency // 2),
+            "busy": list(self._on_wire.keys()),
+            "calls": list(self._on_wire.values()),
+        }
         with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(_CLAIM, values | {"each": max(1, self.concurrency // 2)})
+            cursor.execute(_CLAIM, values)
             keys = [key for (key,) in cursor.fetchall()]
         if not keys:
             return []
-        secrets = dict(Endpoint.objects.filter(active=True).values_list("pk", "signing_secrets"))
-        rows = Callback.objects.filter(pk__in=keys)
-        return [Claimed(row, _opened(row), secrets.get(row.endpoint_id, [])) for row in rows]
+        rows = list(Callback.objects.filter(pk__in=keys).order_by("due_at", "pk"))
+        self._on_wire.update(row.endpoint_id for row in rows)
+        endpoints = Endpoint.objects.filter(pk__in={row.endpoint_id for row in rows})
+        secrets = dict(endpoints.values_list("pk", "signing_secrets"))
+        return [Claimed(row, _opened(row), secrets[row.endpoint_id]) for row in rows]
 
     async def act(self, item: Claimed, session: Any) -> client.Answer:
         """Send one callback."""
@@ -83,9 +99,13 @@ class Delivery:
 
     def finish(self, done: Sequence[tuple[Claimed, Any]], now: datetime) -> None:
         """Write what became of the callbacks."""
-        Callback.objects.move_each([_move(item, answer, now=now) for item, answer in done], now=now)
-        for endpoint in {item.callback.endpoint_id for item, _ in done if len(LADDER) < item.callback.attempts}:
-            if Callback.objects.filter(endpoint=endpoint, status=Callback.Status.EXHAUSTED).exists():
+        self._on_wire.subtract(item.callback.endpoint_id for item, _ in done)
+        self._on_wire = +self._on_wire  # without the zeros
+        moves = [_move(item, answer, now=now) for item, answer in done]
+        with transaction.atomic():
+            moved = Callback.objects.move_each(moves, now=now)
+            given_up = {move.pk for move in moves if move.status == Callback.Status.EXHAUSTED and move.pk in moved}
+            for endpoint in {item.callback.endpoint_id for item, _ in done if item.callback.pk in given_up}:
                 _alert_exhausted(endpoint, now=now)
 
     def next_due(self) -> datetime | None:

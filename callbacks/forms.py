@@ -23,7 +23,7 @@ def new_secret() -> str:
 class EndpointForm(forms.ModelForm):
     """An endpoint with its secrets. A new signing secret is offered; the one before stays valid beside it."""
 
-    url = forms.URLField(max_length=2048, assume_scheme="https", widget=forms.URLInput(attrs={"size": 80}))
+    url = forms.URLField(label="URL", max_length=2048, assume_scheme="https", widget=forms.URLInput(attrs={"size": 80}))
     token = forms.CharField(
         label="Bearer token",
         required=False,

@@ -175,8 +175,9 @@ class JobAdmin(ReadOnlyAdmin):
         if count is None:
             self.message_user(request, "This job was cancelled already, or can no longer be.", messages.WARNING)
             return
-        self.log_change(request, job, f"Cancelled, {count:,} messages with it.")
-        self.message_user(request, f"The job is cancelled, {count:,} messages with it.", messages.SUCCESS)
+        with_it = f"{count:,} {'message' if count == 1 else 'messages'} with it."
+        self.log_change(request, job, f"Cancelled, {with_it}")
+        self.message_user(request, f"The job is cancelled, {with_it}", messages.SUCCESS)
 
 
 def _page(pk: UUID) -> str:

@@ -76,7 +76,7 @@ class Task(DjangoTask):
         """Log what the run counted; a run that found nothing stays quiet."""
         counts = retval if isinstance(retval, dict) else {}
         level = logging.INFO if any(counts.values()) else logging.DEBUG
-        logger.log(level, "%s: %s", self.name, counts, extra={"task": self.name, **counts})
+        logger.log(level, "%s: %s", self.name, counts, extra={"task": self.name, "counts": counts})
 
 
 app = Celery("notify", task_cls=Task)

@@ -70,6 +70,10 @@ class SealedField(models.BinaryField):
         text = crypto.unseal(sealed, self._context(pk)).decode()
         return json.loads(text) if self.json else text
 
+    def to_python(self, value: Any) -> Any:
+        """Leave the plain value alone (BinaryField would read text as base64)."""
+        return value
+
     def pre_save(self, model_instance: models.Model, add: bool) -> Any:
         """Seal on the way to the database; what was not opened goes back as it came."""
         held = model_instance.__dict__.get(self.attname)

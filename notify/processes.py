@@ -156,7 +156,7 @@ class Process:
 
 
 class Processes:
-    """The processes of one installation, by name; leaving the block stops them, the last started first.
+    """The processes of one installation, by name; leaving the block stops them, the first started last.
 
     var: the installation's folder, whose log/ gets their output. environment: added to our own.
     """
@@ -221,13 +221,16 @@ class Processes:
                 raise ProcessDied(f"{name} ended with status {member.status}; {member.log} ends:\n{member.tail()}")
 
     def stop(self, *, within: float = STOP_WITHIN) -> None:
-        """Stop each, the last started first: SIGTERM, and after `within` seconds SIGKILL for it and its children."""
-        while self.members:
-            name, member = next(reversed(self.members.items()))
-            member.signal(signal.SIGTERM)
-            member.wait(within)
-            member.kill()
-            del self.members[name]
+        """Stop all but the first started at once, then that one: SIGTERM, and SIGKILL for the group after `within`."""
+        first, *others = self.members.values() or [None]
+        for stage in (others[::-1], [first] if first else []):
+            for member in stage:
+                member.signal(signal.SIGTERM)
+            until = time.monotonic() + within
+            for member in stage:
+                member.wait(max(0.0, until - time.monotonic()))
+                member.kill()
+        self.members.clear()
 
 
 def listen(first: int, host: str = "127.0.0.1") -> socket.socket:

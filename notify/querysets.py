@@ -60,6 +60,8 @@ class NotificationQuerySet(States):
     def found_by(self, text: str) -> Self:
         """Found by exact id, reference or recipient (any way of writing a phone number the caller normalised)."""
         text = text.strip()
+        if not text:  # most messages have an empty reference
+            return self.none()
         by_text = Q(client_reference=text) | Q(provider_reference=text) | Q(recipient_hash=crypto.search_hash(text))
         try:
             return self.filter(by_text | Q(pk=uuid.UUID(text)))

@@ -21,7 +21,7 @@ from django_celery_beat.models import (
     SolarSchedule,
 )
 
-from notify.admin_base import OwnFormFields, badge, local_time
+from notify.admin_base import NotifyAdmin, OwnFormFields, badge, local_time
 from notify.schedule import edited_default, sync_schedule
 from notify.schedule_forms import CRONTAB_FIELDS, TASKS, CrontabForm, ScheduleForm, in_words, next_runs
 
@@ -30,14 +30,13 @@ for model in (PeriodicTask, CrontabSchedule, IntervalSchedule, SolarSchedule, Cl
 
 
 @admin.register(PeriodicTask)
-class ScheduleAdmin(OwnFormFields, beat.PeriodicTaskAdmin):
+class ScheduleAdmin(OwnFormFields, NotifyAdmin, beat.PeriodicTaskAdmin):
     """When each periodic duty runs."""
 
     form = ScheduleForm
     form_only = CRONTAB_FIELDS
     change_form_template = None
     date_hierarchy = None
-    show_facets = admin.ShowFacets.NEVER
     list_display = ("name", "enabled", "runs", "last_run_at", "edited")
     list_filter = ("enabled",)
     list_select_related = ("crontab",)
@@ -62,7 +61,8 @@ class ScheduleAdmin(OwnFormFields, beat.PeriodicTaskAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: PeriodicTask | None = None) -> bool:
         """Only what an operator added can be deleted; a duty of the platform is switched off instead."""
-        return obj is not None and obj.name not in TASKS and super().has_delete_permission(request, obj)
+        ours = obj is None or obj.name in TASKS
+        return not ours and request.user.has_perm("django_celery_beat.delete_periodictask")
 
     def save_model(self, request: HttpRequest, obj: PeriodicTask, form: ScheduleForm, change: bool) -> None:
         """Write the task and a crontab that no other task shares."""
@@ -93,8 +93,11 @@ class ScheduleAdmin(OwnFormFields, beat.PeriodicTaskAdmin):
             return "Shown when the task is saved."
         if not task.enabled:
             return "None: it is switched off."
-        runs = islice(next_runs(task.crontab, now=timezone.now()), 5)
-        return format_html_join("", "<div>{}</div>", ((local_time(moment),) for moment in runs)) or "None"
+        try:
+            runs = list(islice(next_runs(task.crontab, now=timezone.now()), 5))
+        except ValueError as error:
+            return f"None: {error}"
+        return format_html_join("", "<div>{}</div>", ((local_time(moment),) for moment in runs))
 
     @admin.action(description="Switch on")
     def enable_tasks(self, request: HttpRequest, queryset: QuerySet) -> None:

@@ -19,15 +19,15 @@ from notify.schedule import ROWS
 
 TASKS = tuple(row.task for row in ROWS)
 CRONTAB_FIELDS = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week", "timezone")
-_LOOK_AHEAD = 8 * 366 + 1  # days: 29 February comes once in eight years around 2100
+_LOOK_AHEAD = 41 * 366  # days: a 29 February on a given day of the week may be forty years away around 2100
 _NOT_ALLOWED = "TASK_NOT_ALLOWED: Choose one of the platform's periodic duties; no other task may be scheduled here."
 
 
 def next_runs(tab: CrontabSchedule, *, now: datetime) -> Iterator[datetime]:
-    """Give the moments (UTC) after `now` at which a crontab fires, soonest first; ends when none is in sight.
+    """Give the moments (UTC) after `now` at which a crontab fires, soonest first.
 
     As the scheduler does, all five fields must match. A time that clocks skip is given as far after the change; one
-    that comes twice is given once.
+    that comes twice is given once. Raises ValueError for a crontab that cannot be read or names a date no month has.
     """
     cron, local_now = tab.schedule, now.astimezone(tab.timezone)
     clocks = [time(hour, minute) for hour in sorted(cron.hour) for minute in sorted(cron.minute)]
@@ -56,14 +56,11 @@ def in_words(tab: CrontabSchedule) -> str:
 def refuse_never(tab: CrontabSchedule) -> None:
     """Raise ValidationError for a crontab that cannot be read or never fires, such as 31 February."""
     try:
-        fires = next(next_runs(tab, now=timezone.now()), None)
-    except (ValueError, OverflowError) as error:
-        raise forms.ValidationError(f"SCHEDULE_INVALID: {error}", code="SCHEDULE_INVALID") from error
-    if fires is None:
+        next(next_runs(tab, now=timezone.now()))
+    except (ValueError, OverflowError, StopIteration) as error:
         raise forms.ValidationError(
-            "SCHEDULE_INVALID: No day has this date, so it would never run. Change the day or the month.",
-            code="SCHEDULE_INVALID",
-        )
+            f"SCHEDULE_INVALID: It would never run. {error}", code="SCHEDULE_INVALID"
+        ) from error
 
 
 class CrontabForm(forms.ModelForm):

@@ -23,13 +23,22 @@ def secret_field(label: str, help_text: str) -> forms.CharField:
 class ProviderForm(forms.ModelForm):
     """A provider, the parts of its configuration, and why its share changes."""
 
-    url = forms.CharField(required=False, max_length=2048, help_text="Where messages go; empty: the usual address.")
+    url = forms.CharField(
+        label="URL",
+        required=False,
+        max_length=2048,
+        help_text="Where messages go; empty: the usual address.",
+        widget=forms.TextInput(attrs={"size": 60}),
+    )
     sender = forms.CharField(required=False, max_length=11, help_text="Shown to recipients; empty: the service's own.")
     receipt_user = forms.CharField(required=False, max_length=100, help_text="User name the provider reports with.")
     api_key = secret_field("API key", _KEEP)
     receipt_password = secret_field("New receipt password", f"{_KEEP} The one before stays valid for the change-over.")
     reason = forms.CharField(
-        required=False, max_length=300, help_text="Required when the share changes, or it is switched on or off."
+        required=False,
+        max_length=300,
+        help_text="Required when the share changes, or it is switched on or off.",
+        widget=forms.TextInput(attrs={"size": 60}),
     )
     confirmation = forms.CharField(
         required=False, max_length=50, help_text="Only for switching off the last provider of a channel."

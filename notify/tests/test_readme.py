@@ -38,7 +38,7 @@ def test_state_tables_repeat_the_moves(heading, model):
 def test_settings_table_names_every_variable_the_settings_read():
     source = (Path(settings.BASE_DIR) / "notify" / "settings.py").read_text()
     read = set(re.findall(r"env\.\w+\(\s*\"([A-Z_]+)\"", source))
-    read |= {f"{name}_SECONDS" for name in re.findall(r"seconds\(\"([A-Z_]+)\"", source)}
+    read |= {f"{name}_SECONDS" for name in re.findall(r"seconds\(\s*\"([A-Z_]+)\"", source)}
     read |= {"SECRET_KEY", "ENCRYPTION_KEYS", "SEARCH_HASH_KEY"}
     assert {row[0].strip("`") for row in table("variable")} == read
 

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
 from uuid import uuid4
@@ -236,6 +237,19 @@ def test_many_receipts_of_one_batch_cost_no_query_each(mmg, django_assert_max_nu
     assert Notification.objects.filter(status="delivered").count() == 40
 
 
+def wait_until_blocked(number):
+    """Wait until this many connections wait for a lock that somebody else holds."""
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    deadline = time.monotonic() + 20
+    with connection.cursor() as cursor:
+        while time.monotonic() < deadline:
+            cursor.execute(waiting)
+            if cursor.fetchone()[0] == number:
+                return
+            time.sleep(0.01)
+    raise AssertionError(f"not {number} connections waited")
+
+
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("codes", [(DELIVERED, TEMPORARY), (TEMPORARY, DELIVERED)])
 def test_two_workers_with_receipts_of_one_message_end_in_the_same_status(codes):
@@ -258,8 +272,7 @@ def test_two_workers_with_receipts_of_one_message_end_in_the_same_status(codes):
         Notification.objects.select_for_update().get(pk=message.pk)
         for worker in workers:
             worker.start()
-        while Receipt.objects.select_for_update(skip_locked=True).exists():
-            pass
+        wait_until_blocked(len(workers))
     for worker in workers:
         worker.join(timeout=20)
     assert (errors, fresh(message).status, outcomes()) == ([], "delivered", ["applied", "applied"])

@@ -1,0 +1,357 @@
+"""Loops: places, transactions, and the flow of claims, calls and results, on rows of the test's own."""
+
+import asyncio
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.db import Error, connection, transaction
+
+from notify import loops, testing
+from notify.models import Notification
+
+SECOND = timedelta(seconds=1)
+
+
+@pytest.fixture(autouse=True)
+def hasty(settings):
+    """An idle loop ends soon."""
+    settings.LOOP_LINGER_FOR = timedelta(seconds=0.1)
+    settings.LOOP_DUE_WITHIN = timedelta(0)
+    settings.LOOP_FOR = timedelta(seconds=5)
+
+
+class Session:
+    """What a loop opens for its calls."""
+
+    def __init__(self) -> None:
+        self.loop, self.closed = asyncio.get_running_loop(), False
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+class Rows:
+    """Work whose rows are numbers in a list; a number is how many seconds its call takes."""
+
+    def __init__(self, rows, concurrency: int = 5) -> None:
+        self.waiting, self.concurrency = list(rows), concurrency
+        self.on_wire = self.most = 0
+        self.limits, self.finished, self.sessions, self.threads = [], [], [], set()
+
+    def claim(self, limit, now):
+        assert now.tzinfo is UTC
+        self.threads.add(threading.get_ident())
+        self.limits.append(limit)
+        taken, self.waiting = self.waiting[:limit], self.waiting[limit:]
+        return taken
+
+    async def act(self, item, session):
+        self.sessions.append(session)
+        self.on_wire += 1
+        self.most = max(self.most, self.on_wire)
+        try:
+            await asyncio.sleep(item)
+            return self.answer(item)
+        finally:
+            self.on_wire -= 1
+
+    def answer(self, item):
+        return f"answer to {item}"
+
+    def finish(self, results, now):
+        assert now.tzinfo is UTC
+        self.threads.add(threading.get_ident())
+        self.finished += [(item, answer, time.monotonic()) for item, answer in results]
+
+    def next_due(self):
+        return None
+
+
+def run(work, seconds: float = 5) -> int:
+    return loops.flow(work, until=time.monotonic() + seconds, opened=Session)
+
+
+# --- flow -------------------------------------------------------------------------------------------------------------
+
+
+def test_every_row_is_handled_once_and_counted():
+    work = Rows([0.001 * number for number in range(23)])
+    rows = list(work.waiting)
+    assert run(work) == 23
+    assert sorted(item for item, _, _ in work.finished) == rows
+    assert all(answer == f"answer to {item}" for item, answer, _ in work.finished)
+
+
+def test_nothing_to_do_ends_after_lingering():
+    work = Rows([])
+    started = time.monotonic()
+    assert run(work) == 0
+    assert 0.1 <= time.monotonic() - started < 2
+    assert work.finished == []
+
+
+@pytest.mark.parametrize("concurrency", [1, 2, 7])
+def test_no_more_calls_are_on_the_wire_than_allowed(concurrency):
+    work = Rows([0.02] * 30, concurrency)
+    assert run(work) == 30
+    assert work.most == concurrency
+    assert max(work.limits) == concurrency
+    assert min(work.limits) >= 1
+
+
+def test_a_slow_call_does_not_hold_up_the_others():
+    work = Rows([1.0] + [0.01] * 40, concurrency=4)
+    started = time.monotonic()
+    assert run(work) == 41
+    quick = [at - started for item, _, at in work.finished if item < 1]
+    assert len(quick) == 40
+    assert max(quick) < 0.9
+    assert work.finished[-1][0] == 1.0
+
+
+def test_an_error_comes_to_finish_as_itself_and_is_logged_with_its_traceback(caplog):
+    class Failing(Rows):
+        def answer(self, item):
+            if item:
+                raise ValueError("private words")
+            return "fine"
+
+    work = Failing([0, 0.01, 0])
+    assert run(work) == 3
+    answers = {item: answer for item, answer, _ in work.finished}
+    assert answers[0] == "fine"
+    assert isinstance(answers[0.01], ValueError)
+    (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert record.getMessage() == "A call of a loop raised ValueError"
+    assert record.exc_info[1] is answers[0.01]
+
+
+def test_it_stops_at_its_time_and_finishes_what_is_on_the_wire():
+    class Endless(Rows):
+        def claim(self, limit, now):
+            self.waiting += [0.05] * limit
+            return super().claim(limit, now)
+
+    work = Endless([])
+    started = time.monotonic()
+    handled = run(work, seconds=0.4)
+    assert 0.4 <= time.monotonic() - started < 2
+    assert handled == len(work.finished) == len(work.sessions)
+    assert work.on_wire == 0
+
+
+def test_a_time_that_has_passed_claims_nothing():
+    work = Rows([0])
+    assert run(work, seconds=-1) == 0
+    assert work.limits == []
+
+
+def test_a_worker_that_is_told_to_stop_claims_no_more(monkeypatch):
+    work = Rows([0.2] * 10, concurrency=2)
+    monkeypatch.setattr(loops, "stopping", lambda: bool(work.sessions))
+    assert run(work) == 2
+    assert len(work.waiting) == 8
+
+
+def test_a_row_that_comes_while_the_loop_lingers_is_handled(settings):
+    settings.LOOP_LINGER_FOR = timedelta(seconds=1)
+    work = Rows([])
+    timer = threading.Timer(0.3, lambda: work.waiting.append(0))
+    timer.start()
+    started = time.monotonic()
+    assert run(work) == 1
+    timer.join()
+    assert time.monotonic() - started >= 1.2  # lingers anew after the row
+
+
+@pytest.mark.parametrize(("due_in", "handled"), [(0.6, 1), (30, 0)])
+def test_it_waits_for_a_row_that_is_due_soon_and_for_no_other(settings, due_in, handled):
+    settings.LOOP_DUE_WITHIN = timedelta(seconds=2)
+    due = datetime.now(UTC) + timedelta(seconds=due_in)
+
+    class Later(Rows):
+        def claim(self, limit, now):
+            return super().claim(limit, now) if now >= due else []
+
+        def next_due(self):
+            return due if self.waiting else None
+
+    started = time.monotonic()
+    assert run(Later([0])) == handled
+    assert time.monotonic() - started < (2.5 if handled else 0.59)
+
+
+def test_one_session_is_open_for_all_calls_and_closed_at_the_end():
+    work = Rows([0.01] * 12)
+    run(work)
+    (session,) = set(work.sessions)
+    assert session.closed
+
+
+def test_rows_are_claimed_and_written_in_the_callers_thread():
+    work = Rows([0.01] * 12)
+    run(work)
+    assert work.threads == {threading.get_ident()}
+
+
+def test_an_error_while_claiming_ends_the_loop_with_its_session_closed():
+    class Broken(Rows):
+        def claim(self, limit, now):
+            if self.sessions:
+                raise RuntimeError("the database is gone")
+            return super().claim(limit, now)
+
+    work = Broken([0.01, 0.5], concurrency=2)
+    with pytest.raises(RuntimeError, match="gone"):
+        run(work)
+    assert work.sessions[0].closed
+    assert work.on_wire == 0  # what was on the wire was cut, its lease runs out
+
+
+def test_linger_goes_on_while_there_is_something_and_ends_when_idle_or_late():
+    found = [3, 0, 2, 0, 0, 0, 0, 0]
+    assert loops.linger(lambda: found.pop(0), until=time.monotonic() + 5) == 5
+    assert found  # it did not go on for ever
+    started = time.monotonic()
+    assert loops.linger(lambda: 1, until=started + 0.1) >= 1
+    assert time.monotonic() - started < 2
+    assert loops.linger(lambda: 1, until=time.monotonic() - 1) == 0
+
+
+# --- Transactions -----------------------------------------------------------------------------------------------------
+
+
+def test_a_transaction_is_refused_but_not_the_tests_own(db):
+    loops.refuse_transaction()
+    with transaction.atomic(), pytest.raises(loops.InTransaction, match="must not run inside a transaction"):
+        loops.refuse_transaction()
+    loops.refuse_transaction()
+
+
+def test_a_loop_inside_a_transaction_never_begins(db):
+    called = []
+    with transaction.atomic(), pytest.raises(loops.InTransaction):
+        loops.in_slots("test", lambda until: called.append(until) or 0, waiting=lambda: False)
+    assert called == []
+
+
+# --- Places -----------------------------------------------------------------------------------------------------------
+
+
+class Holder:
+    """Another connection that holds a place of a loop until it is told to let go (or its connection is cut)."""
+
+    def __init__(self, name: str, *, dies: bool = False) -> None:
+        self.name, self.dies, self.taken, self.let_go, self.pid = name, dies, None, threading.Event(), 0
+        self.ready = threading.Event()
+        self.thread = threading.Thread(target=self.hold)
+
+    def hold(self) -> None:
+        try:
+            connection.ensure_connection()
+            self.pid = connection.connection.info.backend_pid
+            with loops.slot(self.name) as self.taken:
+                self.ready.set()
+                self.let_go.wait(10)
+        except Error:
+            assert self.dies
+        finally:
+            connection.close()
+            self.ready.set()
+
+    def __enter__(self):
+        self.thread.start()
+        assert self.ready.wait(10)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.let_go.set()
+        self.thread.join()
+
+
+@pytest.fixture
+def one_place(db, settings):
+    settings.LOOP_SLOTS = 1
+    return settings
+
+
+def test_when_all_places_are_taken_a_nudge_returns_at_once(one_place):
+    with Holder("test") as other:
+        assert other.taken
+        started = time.monotonic()
+        assert loops.in_slots("test", lambda until: pytest.fail("ran"), waiting=lambda: True) == 0
+        assert time.monotonic() - started < 1
+    assert loops.in_slots("test", lambda until: 3, waiting=lambda: False) == 3
+
+
+def test_there_are_as_many_places_as_the_setting_says(one_place):
+    one_place.LOOP_SLOTS = 2
+    with Holder("test") as first, Holder("test") as second, Holder("test") as third:
+        assert [first.taken, second.taken, third.taken] == [True, True, False]
+
+
+def test_loops_of_other_names_do_not_share_places(one_place):
+    with Holder("test"), loops.slot("another") as mine:
+        assert mine
+
+
+def test_the_place_of_a_connection_that_died_is_free(one_place):
+    with Holder("test", dies=True) as other:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [other.pid])
+        with loops.slot("test") as mine:
+            assert mine
+
+
+def test_an_error_in_the_work_gives_the_place_back(one_place):
+    def fails(until):
+        raise RuntimeError("broken")
+
+    with pytest.raises(RuntimeError):
+        loops.in_slots("test", fails, waiting=lambda: False)
+    with Holder("test") as other:
+        assert other.taken
+
+
+def test_it_looks_once_more_after_the_place_was_given_back(one_place):
+    """A nudge that found the place taken must not be lost."""
+    rounds = iter([True, True, False])
+    with_place = []
+
+    def waiting():
+        with Holder("test") as other:  # the place is free while the question is asked
+            with_place.append(other.taken)
+        return next(rounds)
+
+    assert loops.in_slots("test", lambda until: 2, waiting=waiting) == 6
+    assert with_place == [True, True, True]
+
+
+def test_it_gives_up_its_place_for_good_when_its_time_is_over(one_place):
+    one_place.LOOP_FOR = timedelta(seconds=0.2)
+    moments = []
+
+    def work(until):
+        moments.append(until)
+        time.sleep(0.15)
+        return 1
+
+    assert loops.in_slots("test", work, waiting=lambda: True) == 2
+    assert len(set(moments)) == 1  # one deadline for all rounds
+    one_place.LOOP_FOR = timedelta(0)
+    assert loops.in_slots("test", lambda until: 1, waiting=lambda: True) == 1
+
+
+# --- What is due ------------------------------------------------------------------------------------------------------
+
+
+def test_due_counts_names_the_oldest_and_shows_ten_keys(db):
+    template, now = testing.make_template(), datetime(2026, 10, 25, 1, 30, tzinfo=UTC)
+    empty = loops.Due.of(Notification.objects.due(now), "due_at")
+    assert (empty.count, empty.oldest, empty.keys) == (0, None, [])
+    rows = [testing.make_notification(template=template, due_at=now - number * SECOND) for number in range(11)]
+    found = loops.Due.of(Notification.objects.due(now), "due_at")
+    assert (found.count, found.oldest) == (11, now - 10 * SECOND)
+    assert found.keys == [str(row.pk) for row in reversed(rows)][:10]
