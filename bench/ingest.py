@@ -3,18 +3,15 @@
 Beside it, in the same run on the same rows: plain COPY of ready-made rows (the limit), one INSERT and commit per row
 (the way it is not done), and processing the complete job once more.
 
-    python bench/ingest.py [--sizes 10000 100000] [--rounds 5]
+    python -m bench.ingest [--sizes 10000 100000] [--rounds 5]
 """
 
 import argparse
 import csv
 import io
-import sys
-from pathlib import Path
+import uuid
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from bench.measure import database, interleaved, median, peak_memory, seconds, show
+from bench.measure import as_measured_process, database, interleaved, median, peak_memory, seconds, show
 
 TARGET_OF_COPY, SINGLE_ROWS = 0.6, 1_000
 
@@ -51,14 +48,8 @@ class Bench:
 
     def ingest(self) -> float:
         """Process a new job of this size; the file's own checks at upload are not part of it."""
-        from django.utils import timezone
-
-        from jobs import processing
-
         job = self.create()
-        taken = seconds(
-            lambda: processing.process_rows(processing.claim_job(job.pk, now=timezone.now()), clock=timezone.now)
-        )
+        taken = seconds(lambda: process(str(job.pk)))
         job.refresh_from_db()
         if job.status != "finished all notifications created":
             raise SystemExit(f"the job is {job.status}: {job.status_reason}")
@@ -122,16 +113,27 @@ class Bench:
             cursor.execute("TRUNCATE notify_notification CASCADE")
 
 
+def process(job_id: str) -> None:
+    """Claim a pending job and make its notifications, as the worker's task does."""
+    from django.utils import timezone
+
+    from jobs import processing
+
+    processing.process_rows(processing.claim_job(uuid.UUID(job_id), now=timezone.now()), clock=timezone.now)
+
+
 def main() -> None:
     """Measure every size and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000])
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--process", metavar="JOB", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.process:
+        as_measured_process(lambda: process(options.process))
+        return
     table = []
     with database():
-        from django.db import connection
-
         for rows in options.sizes:
             bench = Bench(rows)
 
@@ -144,8 +146,7 @@ def main() -> None:
             ways = {"ingest": fresh, "again": bench.again, "copy": bench.copy, "single": bench.single}
             taken = {name: median(values) for name, values in interleaved(ways, options.rounds).items()}
             bench.clear()
-            connection.close()
-            memory = peak_memory(bench.ingest)
+            memory = peak_memory("bench.ingest", "--process", str(bench.create().pk))
             for name, label in (
                 ("copy", "plain COPY of the same rows (the limit)"), ("ingest", "ingest"),
                 ("single", f"one INSERT and commit per row (of {SINGLE_ROWS:,}, scaled)"),

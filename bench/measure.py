@@ -4,10 +4,9 @@ Machines are noisy: every figure stands beside a limit measured in the same run 
 what counts.
 """
 
-import multiprocessing
 import os
-import resource
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -16,14 +15,13 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "notify.settings")
+os.environ.setdefault("LOG_LEVEL", "ERROR")
 
 
 @contextmanager
 def database() -> Iterator[None]:
     """Give a fresh database beside the configured one, gone afterwards."""
-    sys.path.insert(0, str(ROOT))
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "notify.settings")
-    os.environ.setdefault("LOG_LEVEL", "ERROR")
     import django
 
     django.setup()
@@ -54,20 +52,28 @@ def seconds(run: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def peak_memory(run: Callable[[], Any]) -> float:
-    """Return the peak memory in MB of a forked process that makes one call (what it starts with included)."""
-    results = multiprocessing.get_context("fork").SimpleQueue()
+def peak_memory(module: str, *arguments: str) -> float:
+    """Return the peak memory in MB of a fresh process that runs `module` in this benchmark's database."""
+    from django.db import connection
 
-    def child() -> None:
-        run()
-        results.put(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    environment = os.environ | {"BENCH_DATABASE": connection.settings_dict["NAME"]}
+    command = [sys.executable, "-m", module, *arguments]
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=True)
+    return float(done.stdout.split()[-1])
 
-    process = multiprocessing.get_context("fork").Process(target=child)
-    process.start()
-    process.join()
-    if process.exitcode:
-        raise SystemExit(f"the measured process ended with {process.exitcode}")
-    return results.get()
+
+def as_measured_process(run: Callable[[], Any]) -> None:
+    """Be that process: run, and print the peak memory in MB as the last word."""
+    import django
+
+    django.setup()
+    from django.db import connection
+
+    connection.settings_dict["NAME"] = os.environ["BENCH_DATABASE"]
+    run()
+    # VmHWM, not ru_maxrss: that one counts what the process was before exec as well.
+    status = Path("/proc/self/status").read_text()
+    print(int(status.split("VmHWM:")[1].split()[0]) / 1024)
 
 
 def median(values: list[float]) -> float:

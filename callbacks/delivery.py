@@ -28,8 +28,8 @@ LADDER = tuple(
     for seconds in (5, 5 * 60, 30 * 60, 2 * 3_600, 5 * 3_600, 10 * 3_600, 14 * 3_600, 20 * 3_600, 24 * 3_600)
 )
 JITTER = 0.2
-# Of each endpoint a few at a time, those on the wire counted, and its first ones before anybody's second: one that hangs
-# does not slow the others, however much waits for it.
+# Of each endpoint a few at a time, those on the wire counted, and everybody's first before anybody's second: one that
+# hangs does not slow the others, however much waits for it.
 _CLAIM = """
     UPDATE callbacks_callback c SET claimed_at = %(now)s, due_at = %(lease)s, attempts = c.attempts + 1
     FROM (

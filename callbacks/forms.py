@@ -4,7 +4,7 @@ import base64
 import binascii
 import secrets
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from django import forms
 from django.conf import settings
@@ -12,6 +12,7 @@ from django.conf import settings
 from callbacks.models import Endpoint
 
 PREFIX = "whsec_"
+PORTS = (443, 8443)
 SECRET_BYTES = (24, 64)  # fewest and most. Source: Standard Webhooks, signature scheme
 
 
@@ -54,16 +55,20 @@ class EndpointForm(forms.ModelForm):
             secret.help_text = "Made for you. Pass it on to the service now: it is not shown again."
 
     def clean_url(self) -> str:
-        """Return an address that may be called: https without user name or fragment, or one of the trusted targets."""
+        """Return an address that may be called; one of the trusted targets may use any scheme and port."""
         url = self.cleaned_data["url"]
         parts = urlsplit(url)
-        trusted = f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
-        if parts.scheme != "https" and trusted not in settings.CALLBACK_TRUSTED_TARGETS:
-            raise forms.ValidationError("CALLBACK_URL_SCHEME: The address must begin with https://.")
+        port = _port(parts)
         if parts.username is not None or parts.password is not None:
             raise forms.ValidationError("CALLBACK_URL_USERINFO: Leave user name and password out of the address.")
         if parts.fragment or "\\" in url:
             raise forms.ValidationError("CALLBACK_URL_MALFORMED: Leave out what follows #, and backslashes.")
+        if f"{parts.hostname}:{port}" in settings.CALLBACK_TRUSTED_TARGETS:
+            return url
+        if parts.scheme != "https":
+            raise forms.ValidationError("CALLBACK_URL_SCHEME: The address must begin with https://.")
+        if port not in PORTS:
+            raise forms.ValidationError("CALLBACK_URL_PORT: Use port 443 or 8443.")
         return url
 
     def clean_signing_secret(self) -> str:
@@ -94,6 +99,14 @@ class EndpointForm(forms.ModelForm):
             endpoint.bearer_token = token
         if secret:
             endpoint.signing_secrets = [secret, *endpoint.signing_secrets][:2]
+
+
+def _port(parts: SplitResult) -> int | None:
+    """Return the port an address means, None when it is no port."""
+    try:
+        return parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        return None
 
 
 def _readable(secret: str) -> bool:

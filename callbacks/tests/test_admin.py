@@ -98,7 +98,8 @@ def test_a_signing_secret_in_another_form_is_refused(admin_client, secret):
         ("ftp://example.org/", "CALLBACK_URL_SCHEME"),
         ("https://user:pw@example.org/", "CALLBACK_URL_USERINFO"),
         ("https://example.org/#part", "CALLBACK_URL_MALFORMED"),
-        ("https://example.org:70000/", "valid URL"),
+        ("https://example.org:70000/", "CALLBACK_URL_PORT"),
+        ("https://example.org:22/", "CALLBACK_URL_PORT"),
         ("https://", "valid URL"),
         ("javascript:alert(1)", "valid URL"),
     ],
@@ -108,6 +109,11 @@ def test_an_address_that_may_not_be_called_is_refused(admin_client, url, code):
     assert answer.status_code == 200
     assert code in answer.content.decode()
     assert not Endpoint.objects.exists()
+
+
+@pytest.mark.parametrize("url", ["https://example.org/", "https://example.org:8443/a?b=c"])
+def test_an_https_address_on_a_usual_port_is_taken(admin_client, url):
+    assert admin_client.post(f"{LIST}add/", form(make_service(), url=url)).status_code == 302
 
 
 def test_a_trusted_target_may_be_plain_http(admin_client, settings):

@@ -121,15 +121,12 @@ def test_root_without_capabilities_is_told_what_to_do_and_so_is_whoever_may_not_
     assert done.stdout.count("\n") == 1
 
 
-def test_data_that_is_something_else_is_left_alone(tmp_path):
+def test_data_that_is_something_else_is_left_alone(users, tmp_path):
     own = embedded.data_directory(tmp_path)
     own.mkdir()
     (own / "letter.txt").write_text("mine")
-    try:
-        with pytest.raises(embedded.EmbeddedPostgresError, match=r"holds no database. Move it away"):
-            embedded.ensure_running(own)
-    finally:
-        embedded.stop_if_last()
+    [process] = users(own)
+    assert ask(process, "ensure()") == f"refused: {own} is not empty and holds no database. Move it away."
     assert [path.name for path in own.iterdir()] == ["letter.txt"]
 
 

@@ -121,7 +121,7 @@ def _sets_status(text: str) -> bool:
         "Notification.objects.filter(pk=1).move_to('sent', now=now)",
         "job.notifications.move_to('cancelled', now=now)",
         "def f(rows):\n    rows.move_to('sent', now=now)",
-        "def f():\n    rows = Notification.objects.all()\n    mine = rows.filter(pk=1)\n    mine.move_each([], now=now)",
+        "def f():\n    rows = Notification.objects.all()\n    mine = rows.filter(pk=1)\n    mine.move_each([])",
         "insert_lines(Notification, columns, lines)",
         "bulk.insert_new(Notification, columns, rows)",
         "Notification.objects.bulk_create(rows)",

@@ -1,14 +1,12 @@
 """Receipts: stored as they come, applied in batches, each with its outcome."""
 
 import json
-import threading
-import time
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
 from uuid import uuid4
 
 import pytest
-from django.db import connection, transaction
+from django.db import connection
 
 from callbacks.models import Callback
 from callbacks.payloads import open_payload
@@ -226,54 +224,3 @@ def test_a_receipt_settles_a_message_that_waits_after_an_unknown_outcome(mmg):
 def test_what_is_no_receipt_is_kept_with_its_code(mmg, raw, outcome):
     arrive(mmg, raw)
     assert (outcomes(), receipts.apply_batch(now=NOW + timedelta(days=8))) == ([outcome], 0)
-
-
-def test_many_receipts_of_one_batch_cost_no_query_each(mmg, django_assert_max_num_queries):
-    messages = [sent() for _ in range(40)]
-    for message in messages:
-        arrive(mmg, mmg_receipt(message.pk), apply=False)
-    with django_assert_max_num_queries(14):
-        assert receipts.apply_batch(now=NOW) == 40
-    assert Notification.objects.filter(status="delivered").count() == 40
-
-
-def wait_until_blocked(number):
-    """Wait until this many connections wait for a lock that somebody else holds."""
-    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    deadline = time.monotonic() + 20
-    with connection.cursor() as cursor:
-        while time.monotonic() < deadline:
-            cursor.execute(waiting)
-            if cursor.fetchone()[0] == number:
-                return
-            time.sleep(0.01)
-    raise AssertionError(f"not {number} connections waited")
-
-
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("codes", [(DELIVERED, TEMPORARY), (TEMPORARY, DELIVERED)])
-def test_two_workers_with_receipts_of_one_message_end_in_the_same_status(codes):
-    mmg, message = make_provider("mmg"), sent()
-    make_endpoint(message.service)
-    for code in codes:
-        arrive(mmg, mmg_receipt(message.pk, code), apply=False)
-    errors = []
-
-    def work():
-        try:
-            receipts.apply_batch(now=NOW, limit=1)
-        except Exception as error:
-            errors.append(error)
-        finally:
-            connection.close()
-
-    workers = [threading.Thread(target=work) for _ in codes]
-    with transaction.atomic():  # both have read their receipt before either may look at the message
-        Notification.objects.select_for_update().get(pk=message.pk)
-        for worker in workers:
-            worker.start()
-        wait_until_blocked(len(workers))
-    for worker in workers:
-        worker.join(timeout=20)
-    assert (errors, fresh(message).status, outcomes()) == ([], "delivered", ["applied", "applied"])
-    assert Callback.objects.filter(notification_status="delivered").count() == 1

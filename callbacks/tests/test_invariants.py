@@ -1,0 +1,68 @@
+"""What must always hold of callbacks, and how it is said when it does not."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from callbacks import invariants
+from callbacks.models import Callback
+from callbacks.outcomes import settle
+from notify import testing
+from notify.alerts import close_alert, raise_alert
+from notify.models import Notification
+from notify.states import Move
+
+NOW = datetime(2026, 11, 24, 9, 30, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+
+
+@pytest.fixture
+def service(db):
+    """A service with an endpoint that was told of one message."""
+    endpoint = testing.make_endpoint()
+    settle([Move(testing.make_notification(service=endpoint.service).pk, "delivered")], now=NOW)
+    return endpoint.service
+
+
+def test_an_empty_installation_holds(db):
+    assert invariants.run(now=NOW) == []
+
+
+def test_what_was_told_holds(service):
+    assert invariants.run(now=NOW) == []
+
+
+def test_a_final_status_without_a_callback_is_found(service):
+    rows = [testing.make_notification(service=service, status="delivered", updated_at=NOW) for _ in range(2)]
+    assert invariants.run(now=NOW) == ["2 messages reached a final status without a callback."]
+    Notification.objects.filter(pk__in=[row.pk for row in rows]).update(updated_at=NOW - SECOND)
+    assert invariants.run(now=NOW) == []  # before the endpoint's first callback
+
+
+def test_a_callback_of_an_earlier_status_does_not_count(service):
+    row = testing.make_notification(service=service)
+    settle([Move(row.pk, "temporary-failure")], now=NOW)
+    Notification.objects.filter(pk=row.pk).update(status="delivered")
+    assert len(invariants.run(now=NOW)) == 1
+
+
+@pytest.mark.parametrize("status", ["created", "sending", "pending", "pending-virus-check"])
+def test_a_message_on_its_way_needs_no_callback(service, status):
+    testing.make_notification(service=service, status=status, updated_at=NOW + SECOND)
+    assert invariants.run(now=NOW) == []
+
+
+def test_services_without_an_active_endpoint_need_no_callback(service):
+    testing.make_notification(status="delivered", updated_at=NOW + SECOND)
+    testing.make_notification(service=service, status="delivered", updated_at=NOW + SECOND)
+    service.endpoints.update(active=False)
+    assert invariants.run(now=NOW) == []
+
+
+def test_given_up_callbacks_need_an_open_alert(service):
+    Callback.objects.all().move_to(Callback.Status.EXHAUSTED, now=NOW)
+    assert invariants.run(now=NOW) == ["1 callbacks were given up, and no alert is open."]
+    raise_alert("callback-exhausted", "endpoint 1", "", now=NOW)
+    assert invariants.run(now=NOW) == []
+    close_alert("callback-exhausted", "endpoint 1", now=NOW)
+    assert len(invariants.run(now=NOW)) == 1
