@@ -117,7 +117,7 @@ def reason_of(error: Exception) -> str:
 
 def _write_chunks(job: Job, rows: Iterator, *, clock: Clock, status: str) -> bool:
     """Build the next chunk in a second thread while this one is written (both release the GIL in their C parts)."""
-    writer = RowWriter(job)
+    writer = RowWriter.of(job)
 
     def build() -> tuple[list[str], list[UUID]]:
         return writer.lines(islice(rows, settings.JOB_CHUNK_ROWS), now=clock())

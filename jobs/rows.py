@@ -14,7 +14,7 @@ from jobs.recipients_file import Row
 from notify import content, crypto, recipients
 from notify.bulk import cell
 from notify.fields import new_id
-from notify.models import Notification, NotificationType, TemplateVersion
+from notify.models import Notification, NotificationType, Template, TemplateVersion
 from notify.sms_text import sms_text
 
 if TYPE_CHECKING:
@@ -75,16 +75,23 @@ class RowChecker:
 
 
 class RowWriter:
-    """Makes the notifications of a job's rows; a row that has one already is left alone by a unique constraint."""
+    """Makes the notifications of rows; a job's row that has one already is left alone by a unique constraint.
 
-    def __init__(self, job: Job) -> None:
-        self.job = job
-        self.type = job.template.notification_type
-        version = TemplateVersion.objects.get(template=job.template, version=job.template_version)
-        self.checker = RowChecker(version, self.type, international=job.service.international_sms)
+    job_id: None for a message that belongs to no job.
+    """
+
+    def __init__(self, template: Template, version: int, *, job_id: UUID | None) -> None:
+        self.type, self.job_id = template.notification_type, job_id
+        words = TemplateVersion.objects.get(template=template, version=version)
+        self.checker = RowChecker(words, self.type, international=template.service.international_sms)
         self._recipient: SealedField = Notification._meta.get_field("recipient")  # type: ignore[assignment]
         self._personalisation: SealedField = Notification._meta.get_field("personalisation")  # type: ignore[assignment]
-        self._start = [cell(value) for value in (job.service_id, job.template_id, job.template_version, job.pk)]
+        self._start = [cell(value) for value in (template.service_id, template.pk, version, job_id)]
+
+    @classmethod
+    def of(cls, job: Job) -> "RowWriter":
+        """Return the writer for a job's rows, with the template's version the job was made with."""
+        return cls(job.template, job.template_version, job_id=job.pk)
 
     def lines(self, rows: Iterable[Row], *, now: datetime) -> tuple[list[str], list[UUID]]:
         """Return the rows in COPY's text format, and the keys of those born final."""
@@ -104,7 +111,7 @@ class RowWriter:
             status, due = Notification.Status.VALIDATION_FAILED, "\\N"
             final.append(key)
         cells = (
-            str(key), *self._start, str(row.number), self.type,
+            str(key), *self._start, str(row.number) if self.job_id else "\\N", self.type,
             cell(self._recipient.seal(checked.recipient, key)), crypto.search_hash(checked.recipient),
             cell(self._personalisation.seal(checked.values, key)), "", status.value, cell(checked.problem[:300]),
             "", "", "0", "0", due, moment, "\\N",

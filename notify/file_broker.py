@@ -1,7 +1,7 @@
 """The broker of an installation without one: kombu's filesystem transport, mended, as `notifyfile://`.
 
 As shipped, a message stands under its final name before it is written, so that a reader may take it empty, and then
-the decoding error ends the worker (kombu issue 1551); the table of bindings has the same fault when several processes
+the decoding error ends the worker; the table of bindings has the same fault when several processes
 start at once; and a message is claimed by moving it to the temporary folder, which is a copy where that is another
 file system, so that two readers may get it. Here
 * messages and tables are written aside and renamed, so that only whole ones are seen;

@@ -1,16 +1,9 @@
-"""The demonstration: what it makes, what it judges, and that it leaves nothing running."""
+"""The demonstration: what it makes, and how it judges what became of the rows."""
 
-import fcntl
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections import Counter
 from datetime import UTC, datetime
 
-import psutil
 import pytest
 from django.contrib.auth import authenticate
 
@@ -18,9 +11,7 @@ from callbacks.models import Callback, Endpoint
 from jobs import demo
 from jobs.demo_progress import figures
 from jobs.models import Job
-from notify import embedded
 from notify.models import Service, Template
-from notify.processes import ROOT
 from notify.testing import make_endpoint, make_job, make_notification, make_provider
 from providers.models import Provider
 
@@ -192,81 +183,3 @@ def test_the_figures_show_each_message_in_one_column():
     )
     shown = figures(demo.Standing(21, counted, Counter(delivered=7, pending=8)))
     assert shown == {"created": 1, "sending": 5, "delivered": 4, "failed": 11, "callbacks": 7}
-
-
-def start_demo(var, *options):
-    environment = {
-        name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "CELERY_BROKER_URL")
-    }
-    return subprocess.Popen(
-        [sys.executable, "manage.py", "demo", *options],
-        cwd=ROOT,
-        env=environment | {"NOTIFY_VAR_DIR": str(var), "PYTHONUNBUFFERED": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def read_until(child, words):
-    lines = []
-    for line in child.stdout:
-        lines.append(line)
-        if words in line:
-            return "".join(lines)
-    pytest.fail(f"It ended without “{words}”:\n{''.join(lines)}")
-
-
-def left_running(var):
-    """Processes that were started for this folder."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("NOTIFY_VAR_DIR") == str(var) and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(" ".join(process.cmdline()))
-        except psutil.Error:
-            continue
-    return found
-
-
-def lock_is_free(var):
-    with (var / "demo.lock").open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-    return True
-
-
-@pytest.mark.processes
-@pytest.mark.xdist_group("processes")
-@pytest.mark.parametrize("words", ["Database:", "Starting", "Uploaded"])
-def test_ctrl_c_at_any_moment_ends_quietly_and_leaves_nothing_running(tmp_path, words):
-    with start_demo(tmp_path) as child:
-        out = read_until(child, words)
-        for _ in range(2):  # people press it twice
-            os.killpg(child.pid, signal.SIGINT)
-            time.sleep(0.3)
-        out += child.communicate(timeout=45)[0]
-    assert child.returncode == 130, out
-    assert "Traceback" not in out
-    assert left_running(tmp_path) == []
-
-
-@pytest.mark.processes
-@pytest.mark.xdist_group("processes")
-def test_what_a_killed_demo_started_ends_and_the_next_one_runs(tmp_path):
-    with start_demo(tmp_path) as child:
-        read_until(child, "Uploaded")
-        child.kill()
-    try:
-        with start_demo(tmp_path) as child:  # waits for what is left of the first
-            out = read_until(child, "Uploaded")
-            child.terminate()
-            out += child.communicate(timeout=45)[0]
-        assert child.returncode == 130, out
-        assert lock_is_free(tmp_path)
-        assert left_running(tmp_path) == []
-    finally:
-        embedded.stop(embedded.data_directory(tmp_path))

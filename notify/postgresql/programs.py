@@ -22,6 +22,7 @@ _NO_CAPABILITIES = (
     "PostgreSQL does not run as root, and this root may not change to another user (setpriv). "
     "Run as an ordinary user, or set DATABASE_URL to a PostgreSQL server."
 )
+_TROUBLE = ("error", "ERROR", "FATAL", "PANIC", "could not", "DETAIL", "HINT")  # lines that say why
 # The log keeps no statement, parameter or detail: they hold personal data. Errors go to the client, not to the log.
 _OPTIONS = (
     "--log_min_messages=log",
@@ -103,8 +104,9 @@ def _run(data: Path, program: str, *arguments: str, log: Path | None = None) -> 
     if os.geteuid() == 0 and done.returncode == 127:  # setpriv's way to say that it may not
         raise EmbeddedPostgresError(_NO_CAPABILITIES)
     left = log.read_bytes()[seen:] if log and log.exists() else done.stdout or b""
-    lines = left.decode(errors="replace").strip().splitlines()[-4:] or ["no word from it; is the disk full?"]
-    raise EmbeddedPostgresError(f"The embedded PostgreSQL in {data} failed ({program}): {' | '.join(lines)}")
+    lines = left.decode(errors="replace").strip().splitlines() or ["no word from it; is the disk full?"]
+    telling = [line for line in lines if any(word in line for word in _TROUBLE)] or lines
+    raise EmbeddedPostgresError(f"The embedded PostgreSQL in {data} failed ({program}): {' | '.join(telling[-4:])}")
 
 
 def _binaries() -> Path:

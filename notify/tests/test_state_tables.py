@@ -44,8 +44,8 @@ MOVES = {
 
 
 def allowed(model: str) -> set[tuple[str, str]]:
-    split = "," if model == "jobs.Job" else None
-    return {(source, target) for source, targets in MOVES[model].items() for target in targets.split(split)}
+    split = "," if model == "jobs.Job" else " "
+    return {(source, target) for source, text in MOVES[model].items() for target in text.split(split) if target}
 
 
 def make(model: str, **fields):

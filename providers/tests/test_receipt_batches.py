@@ -1,8 +1,8 @@
 """Receipts in numbers: arrays, poison among them, and two workers at once."""
 
 import json
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -169,23 +169,18 @@ def test_two_workers_with_receipts_of_one_message_end_in_the_same_status(codes):
     make_endpoint(message.service)
     for code in codes:
         store(provider, element(message.pk, code))
-    errors = []
 
     def work():
         try:
-            receipts.apply_batch(now=NOW, limit=1)
-        except Exception as error:
-            errors.append(error)
+            return receipts.apply_batch(now=NOW, limit=1)
         finally:
             connection.close()
 
-    workers = [threading.Thread(target=work) for _ in codes]
-    with transaction.atomic():  # both have read their receipt before either may look at the message
-        Notification.objects.select_for_update().get(pk=message.pk)
-        for worker in workers:
-            worker.start()
-        wait_until_blocked(len(workers))
-    for worker in workers:
-        worker.join(timeout=20)
-    assert (errors, statuses([message]), outcomes()) == ([], ["delivered"], ["applied", "applied"])
+    with ThreadPoolExecutor(len(codes)) as pool:
+        with transaction.atomic():  # both have read their receipt before either may look at the message
+            Notification.objects.select_for_update().get(pk=message.pk)
+            workers = [pool.submit(work) for _ in codes]
+            wait_until_blocked(len(workers))
+        assert [worker.result(timeout=20) for worker in workers] == [1, 1]
+    assert (statuses([message]), outcomes()) == (["delivered"], ["applied", "applied"])
     assert Callback.objects.filter(notification_status="delivered").count() == 1
