@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Count
+from django.db.models import Count, Exists
 
 from jobs import recipients_file
 from jobs.models import Job
@@ -67,9 +67,9 @@ def process_rows(job: Job, *, clock: Clock, status: str = Job.Status.IN_PROGRESS
     """Write every row that has no notification yet, chunk by chunk, then count. Returns whether the end was reached.
 
     status: `in progress`, or `finished` where a finished job's missing rows are made good.
-    Each chunk is one transaction that begins by touching the job where it still has that status; when that moves
-    nothing (cancelled, or judged stalled) it stops. Rows that exist are asked for first, and a unique
-    constraint holds whatever two workers do at once.
+    Each chunk is one transaction that begins by touching the job where it still has that status and its service is
+    active; when that moves nothing (cancelled, switched off, or judged stalled) it stops. Rows that exist are asked
+    for first, and a unique constraint holds whatever two workers do at once.
     """
     existing = set(job.notifications.values_list("job_row_number", flat=True))
     if len(existing) < job.notification_count:
@@ -79,6 +79,9 @@ def process_rows(job: Job, *, clock: Clock, status: str = Job.Status.IN_PROGRESS
             )
             rows = (row for row in stored.rows() if row.number not in existing)
             if not _write_chunks(job, rows, clock=clock, status=status):
+                if status == Job.Status.IN_PROGRESS:
+                    job.service.refresh_from_db()
+                    may_run(job, now=clock(), check_limit=False)  # a service switched off meanwhile: cancelled
                 return False
     now = clock()
     if status == Job.Status.FINISHED:
@@ -137,7 +140,9 @@ def _write_chunk(
     job: Job, writer: RowWriter, lines: list[str], born_final: list[UUID], *, now: datetime, status: str
 ) -> bool:
     with transaction.atomic():
-        if not Job.objects.filter(pk=job.pk, status=status, archived=False).update(progressed_at=now):
+        # EXISTS, not a join: the status must be judged again on the row that a cancelling neighbour just let go of.
+        active = Exists(Service.objects.filter(pk=job.service_id, active=True))
+        if not Job.objects.filter(active, pk=job.pk, status=status, archived=False).update(progressed_at=now):
             return False
         writer.write(lines, born_final, now=now)
         if job.template.notification_type == NotificationType.LETTER:

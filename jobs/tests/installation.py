@@ -46,19 +46,19 @@ class Installation:
         self.database = database or ""
         self.processes = Processes(var, QUICK | ({"DATABASE_URL": database} if database else {}))
 
-    def manage(self, *arguments: str) -> str:
+    def manage(self, *arguments: str, **environment: str) -> str:
         """Run a command to its end; returns what it printed."""
-        with self.command(*arguments) as child:
+        with self.command(*arguments, **environment) as child:
             out, errors = child.communicate(timeout=WAIT)
         assert child.returncode == 0, errors
         return out
 
-    def command(self, *arguments: str) -> Any:
+    def command(self, *arguments: str, **environment: str) -> Any:
         """Start a command."""
         return subprocess.Popen(
             [sys.executable, *arguments],
             cwd=ROOT,
-            env={**os.environ, **self.processes.environment},
+            env={**os.environ, **self.processes.environment, **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -80,11 +80,11 @@ class Installation:
         sockets = embedded.socket_directory(embedded.data_directory(self.var))
         return psycopg2.connect(host=str(sockets), port=5432, user=embedded.USER, dbname=embedded.DATABASE)
 
-    def create_job(self, rows: int = ROWS) -> str:
-        """Upload a file of good rows; returns the job's id."""
+    def create_job(self, rows: int = ROWS, *options: str, **environment: str) -> tuple[str, str]:
+        """Upload a file of good rows; returns the job's id and what was printed."""
         names = ["--service", "Demo: Anytown Council", "--template", "Appointment"]
-        out = self.manage("manage.py", "create_job", *names, str(self.file(rows)))
-        return re.search(r"Job ([0-9a-f-]{36}): ", out)[1]
+        out = self.manage("manage.py", "create_job", *names, str(self.file(rows)), *options, **environment)
+        return re.search(r"Job ([0-9a-f-]{36}): ", out)[1], out
 
     def file(self, rows: int = ROWS) -> Path:
         """Write a file of good rows."""

@@ -12,15 +12,12 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from jobs.admin import process_job
-from jobs.forms import LocalMomentField, comes_twice
 from jobs.models import Job
-from jobs.progress import progress_of
 from notify.models import Notification
 from notify.testing import make_job, make_notification, make_service, make_template
 
 pytestmark = pytest.mark.django_db
 LIST, ADD = "/admin/jobs/job/", "/admin/jobs/job/add/"
-NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 CSV = b"phone number,name,date\n07700900123,Anna,1 May\n07700900124,Bo,2 May\n"
 Status = Job.Status
 
@@ -139,17 +136,10 @@ def test_more_rows_than_the_day_allows_are_refused_with_the_number_left(admin_cl
     assert "only 1 more" in answer.context["form"].non_field_errors()[0]
 
 
-@pytest.mark.time_machine(NOW, tick=False)
+@pytest.mark.time_machine(datetime(2026, 11, 24, 9, 0, tzinfo=UTC), tick=False)
 @pytest.mark.parametrize(
     ("typed", "code"),
-    [
-        ("2026-11-24T08:59", "SCHEDULE_PAST"),
-        ("2026-12-01T09:01", "SCHEDULE_TOO_FAR"),
-        ("tomorrow", "SCHEDULE_UNREADABLE"),
-        ("2026-11-25", "SCHEDULE_UNREADABLE"),
-        ("2026-13-45T09:00", "SCHEDULE_UNREADABLE"),
-        ("0001-01-01T00:00", "SCHEDULE_PAST"),
-    ],
+    [("2026-11-24T08:59", "SCHEDULE_PAST"), ("2026-12-01T09:01", "SCHEDULE_TOO_FAR"), ("soon", "SCHEDULE_UNREADABLE")],
 )
 def test_a_time_that_cannot_be_kept_is_refused_at_its_field(admin_client, typed, code):
     answer = refused(admin_client, form(make_template(), scheduled_for=typed))
@@ -170,7 +160,6 @@ def test_a_scheduled_time_is_local_and_such_a_job_is_not_woken(admin_client, wok
 def test_a_time_that_clocks_skip_in_spring_is_refused(admin_client):
     answer = refused(admin_client, form(make_template(), scheduled_for="2026-03-29T01:30"))
     assert "SCHEDULE_NO_SUCH_TIME" in answer.context["form"].errors["scheduled_for"][0]
-    assert LocalMomentField().clean("2026-03-29T02:00") == datetime(2026, 3, 29, 1, 0, tzinfo=UTC)
 
 
 @pytest.mark.time_machine(datetime(2026, 10, 24, 12, 0, tzinfo=UTC), tick=False)
@@ -178,35 +167,6 @@ def test_of_a_time_that_comes_twice_in_autumn_the_first_is_taken_with_a_note(adm
     answer = admin_client.post(ADD, form(make_template(), scheduled_for="2026-10-25T01:30"), follow=True)
     assert Job.objects.get().scheduled_for == datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
     assert "twice; the first is taken" in answer.content.decode()
-    assert not comes_twice(datetime(2026, 10, 25, 1, 30, tzinfo=UTC))
-    assert not comes_twice(datetime(2026, 10, 25, 2, 0, tzinfo=UTC))
-
-
-def test_progress_counts_rows_and_statuses_in_one_query_and_zero_when_there_are_none(django_assert_num_queries):
-    job = make_job(rows=4, status=Status.IN_PROGRESS)
-    assert progress_of(job).counts == {}
-    for status in ("delivered", "created", "created"):
-        make_notification(job, status=status)
-    with django_assert_num_queries(1):
-        progress = progress_of(job)
-    assert progress.counts == {"created": 2, "delivered": 1}
-    assert (progress.created, progress.missing, progress.on_their_way, progress.waiting) == (3, 1, 2, 2)
-
-
-def test_progress_is_done_only_when_job_and_messages_are():
-    looks = {
-        "all delivered": (Status.COMPLETE, "delivered"),
-        "job not counted yet": (Status.FINISHED, "delivered"),
-        "a message on its way": (Status.COMPLETE, "sending"),
-        "cancelled": (Status.CANCELLED, "cancelled"),
-    }
-    done = []
-    for label, (job_status, status) in looks.items():
-        job = make_job(rows=1, status=job_status)
-        make_notification(job, status=status)
-        if progress_of(job).done:
-            done.append(label)
-    assert done == ["all delivered", "cancelled"]
 
 
 def test_the_page_and_its_fragment_show_the_progress_and_lead_to_the_messages(admin_client):

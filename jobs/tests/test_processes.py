@@ -66,7 +66,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
 
 
 def test_a_file_goes_through_real_processes_until_every_row_is_delivered_and_told(installation):
-    job = installation.create_job()
+    job, _ = installation.create_job()
     installation.wait_until_told(job)
     assert installation.taken(job) == [1] * ROWS
     assert installation.query("SELECT status FROM jobs_job WHERE id = %s", job) == [
@@ -90,9 +90,21 @@ def test_two_processes_on_one_job_and_a_third_later_make_each_row_once(installat
     with installation.shell(process) as third:
         assert third.wait(WAIT) == 0, third.stderr.read()
     installation.manage("-m", "celery", "-A", "notify", "call", "jobs.process_job", "--args", json.dumps([job]))
-    installation.wait_until_told(installation.create_job(5), 5)  # whatever that message did is done by now
+    installation.wait_until_told(installation.create_job(5)[0], 5)  # whatever that message did is done by now
     assert installation.query(numbers, job) == rows
     assert installation.taken(job) == [1] * ROWS
+
+
+def test_a_job_whose_wake_up_was_not_sent_is_found_by_the_next_tick(installation):
+    job, out = installation.create_job(5, CELERY_BROKER_URL="amqp://127.0.0.1:1/")
+    assert "wake-up not sent" in out
+    installation.wait_until_told(job, 5)
+
+
+def test_create_job_that_waits_ends_when_the_job_is_complete(installation):
+    job, out = installation.create_job(5, "--wait")
+    assert out.splitlines()[-1] == f"Job {job} is “finished all notifications created”."
+    installation.wait_until_told(job, 5)
 
 
 def test_a_message_that_names_a_task_of_old_is_logged_once_and_dropped_and_the_worker_lives(installation):
@@ -104,13 +116,13 @@ def test_a_message_that_names_a_task_of_old_is_logged_once_and_dropped_and_the_w
         return worker.log.read_text().count("Received unregistered task of type 'letters.trigger_letter_pdfs_for_day'")
 
     installation.wait(complaints, lambda: "nothing in the log")
-    installation.wait_until_told(installation.create_job(5), 5)
+    installation.wait_until_told(installation.create_job(5)[0], 5)
     assert complaints() == 1
     assert (worker.pid, worker.status) == (before, None)
 
 
 def test_a_worker_killed_while_sending_loses_no_row(installation):
-    job = installation.create_job()
+    job, _ = installation.create_job()
     worker = installation.processes.members["general"]
     installation.wait(lambda: sum(installation.taken(job)) > ROWS // 4, lambda: str(installation.messages(job)))
     worker.kill()

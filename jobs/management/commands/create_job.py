@@ -92,7 +92,8 @@ class Command(BaseCommand):
         return self._tell(job, bad=len(bad), dry_run=options["dry_run"])
 
     def _tell(self, job: Job, *, bad: int, dry_run: bool) -> Job | None:
-        rows = f"{job.notification_count:,} rows" + (f", {bad:,} of them not sendable" if bad else "")
+        rows = "1 row" if job.notification_count == 1 else f"{job.notification_count:,} rows"
+        rows += f", {bad:,} of them not sendable" if bad else ""
         if dry_run:
             self.stdout.write(f"The file would be accepted: {rows}. Nothing was stored.")
             return None

@@ -1,0 +1,109 @@
+"""Whose turn it is: fair between services, and only where somebody may carry."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from notify.models import Alert, Notification
+from notify.testing import make_notification, make_provider, make_template
+from providers.models import Provider
+from providers.sending import Sending, judge_providers, send_due
+from providers.tests.made_up_provider import made_up_provider
+
+pytestmark = pytest.mark.django_db
+SECOND = timedelta(seconds=1)
+
+
+@pytest.fixture(autouse=True)
+def impatient(settings):
+    """Loops end as soon as nothing is due."""
+    settings.LOOP_LINGER_FOR = settings.LOOP_DUE_WITHIN = timedelta(0)
+
+
+@pytest.fixture
+def server():
+    with made_up_provider() as running:
+        yield running
+
+
+def now():
+    return datetime.now(UTC)
+
+
+def provider_at(server, identifier="mmg", **fields):
+    config = {"url": server.url, "api_key": "key"}
+    return make_provider(identifier, config=config, backend="providers.backends.mmg.MMG", **fields)
+
+
+def waiting(number=1, **fields):
+    template = fields.pop("template", None) or make_template()
+    due = now() - 60 * SECOND
+    return [make_notification(template=template, **({"due_at": due} | fields)) for _ in range(number)]
+
+
+def send():
+    return send_due(now=now())
+
+
+def fresh(message):
+    message.refresh_from_db()
+    return message
+
+
+def open_alerts():
+    return list(Alert.objects.open().values_list("kind", "scope"))
+
+
+def test_the_next_claim_holds_the_ten_of_a_service_beside_anothers_thousands():
+    make_provider()
+    big, small = make_template(), make_template()
+    template = waiting(template=big)[0]
+    rows = [Notification(**{field.attname: getattr(template, field.attname) for field in template._meta.fields
+                            if field.attname != "id"}) for _ in range(5_000)]  # fmt: skip
+    Notification.objects.bulk_create(rows)
+    ten = {message.pk for message in waiting(10, template=small, due_at=now() - SECOND)}
+    claimed = [item.notification.pk for item in Sending().claim(100, now())]
+    assert (len(claimed), len(ten & set(claimed))) == (100, 10)
+
+
+def test_twelve_services_with_a_backlog_do_not_hold_up_a_thirteenth():
+    make_provider()
+    for _ in range(12):
+        waiting(15, due_at=now() - 3_600 * SECOND)
+    ten = {message.pk for message in waiting(10, due_at=now() - SECOND)}
+    claimed = {item.notification.pk for item in Sending().claim(100, now())}
+    assert (len(claimed), len(ten & claimed)) == (100, 7)  # as many as the hundredth place divides
+
+
+@pytest.mark.parametrize("shares", [[], [0, 0]], ids=["nobody is active", "all shares are zero"])
+def test_where_nobody_may_carry_nothing_is_sent_and_one_alert_stays_open_until_somebody_may(server, shares):
+    for name, share in zip(("mmg", "firetext"), shares, strict=False):
+        provider_at(server, name, share=share)
+    (message,) = waiting()
+    assert [send(), send()] == [0, 0]
+    assert (open_alerts(), fresh(message).attempts) == ([("no-provider", "sms")], 0)
+    Provider.objects.all().delete()
+    provider_at(server, share=0)  # alone, it carries everything
+    assert (send(), open_alerts(), server.taken) == (1, [], [str(message.pk)])
+
+
+def test_without_waiting_messages_nobody_hears_of_a_missing_provider():
+    judge_providers(now=now())
+    (message,) = waiting(due_at=now() + 60 * SECOND)
+    judge_providers(now=now())
+    assert open_alerts() == []
+    judge_providers(now=now() + 61 * SECOND)
+    assert open_alerts() == [("no-provider", "sms")]
+    Notification.objects.filter(pk=message.pk).update(status="cancelled", due_at=None)
+    judge_providers(now=now() + 62 * SECOND)
+    assert open_alerts() == []
+
+
+def test_an_alert_of_held_messages_closes_by_itself_when_a_person_has_decided(server):
+    provider_at(server)
+    (held,) = waiting(due_at=None, unknown_outcomes=2, provider_name="mmg")
+    send()
+    assert open_alerts() == [("outcome-unknown", "mmg")]
+    Notification.objects.filter(pk=held.pk).update(status="delivered")
+    send()
+    assert open_alerts() == []
