@@ -85,6 +85,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 LANGUAGE_CODE = "en-gb"
+FORMAT_MODULE_PATH = ["notify.formats"]  # dates as “24 Nov 2026, 09:30 GMT”, the zone always named
 USE_TZ = True
 TIME_ZONE = "UTC"  # inside everything is UTC; people read and type times in NOTIFY_TIME_ZONE
 NOTIFY_TIME_ZONE = env.str("NOTIFY_TIME_ZONE", default="Europe/London")

@@ -74,6 +74,13 @@ def test_each_change_between_final_statuses_is_told_once(make):
     assert told() == [(row.pk, "temporary-failure"), (row.pk, "permanent-failure"), (row.pk, "delivered")]
 
 
+def test_a_repeated_status_is_told_nobody_although_it_never_was(make):
+    """The endpoint is younger than the first report of this status."""
+    row = make(status="delivered")
+    assert outcomes.settle([Move(row.pk, "delivered")], now=NOW) == {row.pk: "delivered"}
+    assert told() == []
+
+
 def test_a_row_that_does_not_move_is_told_nobody(make):
     cancelled, claimed, delivered = make(status="cancelled"), make(claimed_at=NOW), make(status="delivered")
     moves = [

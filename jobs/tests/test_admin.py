@@ -248,8 +248,3 @@ def test_the_list_finds_a_job_by_its_files_name_or_its_id(admin_client):
     make_job()
     for text in ("renew", str(job.pk)):
         assert list(admin_client.get(LIST, {"q": text}).context["cl"].queryset) == [job], text
-
-
-def test_the_overview_counts_jobs_in_progress(admin_client):
-    make_job(status=Status.IN_PROGRESS)
-    assert "<strong>1</strong> job in progress" in admin_client.get("/admin/").content.decode()

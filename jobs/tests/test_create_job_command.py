@@ -105,9 +105,10 @@ def test_a_name_that_several_templates_have_asks_for_an_id(create, template):
     assert "give an id" in line
 
 
-def test_a_file_that_is_not_there_is_a_usage_error(create, tmp_path):
+def test_a_file_that_is_not_there_is_a_usage_error(template, tmp_path):
+    names = ["--service", template.service.name, "--template", template.name]
     with pytest.raises(CommandError, match="cannot be read") as caught:
-        call_command("create_job", "--service", "x", "--template", "y", str(tmp_path / "none.csv"))
+        call_command("create_job", *names, str(tmp_path / "none.csv"))
     assert caught.value.returncode == 2
 
 
@@ -183,7 +184,7 @@ def test_an_hour_that_comes_twice_means_its_first_and_says_so(create):
         ("2026-03-29T01:30", 2, "SCHEDULE_NO_SUCH_TIME"),
         ("tomorrow", 2, "SCHEDULE_UNREADABLE"),
         ("2026-02-30T09:00", 2, "SCHEDULE_UNREADABLE"),
-        ("2026-03-28T12:00", 3, "SCHEDULE_PAST"),
+        ("2026-03-28T11:59", 3, "SCHEDULE_PAST"),
         ("2026-04-04T13:01", 3, "SCHEDULE_TOO_FAR"),
     ],
 )

@@ -316,4 +316,4 @@ def test_check_job_status_stays_flat_with_twenty_stalled_jobs(django_assert_max_
 
 def test_limits_are_those_of_the_settings():
     assert (settings.JOB_STALLED_AFTER, settings.JOB_MISSING_ROWS_AFTER) == (LIMIT, AFTER)
-    assert (settings.JOB_REPAIRED_FOR, settings.JOB_RECOVERIES_LIMIT) == (timedelta(days=3), 3)
+    assert (timedelta(days=3), 3) == (settings.JOB_REPAIRED_FOR, settings.JOB_RECOVERIES_LIMIT)

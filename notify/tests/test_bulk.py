@@ -118,6 +118,52 @@ def test_the_staging_table_is_gone_afterwards(db):
         assert cursor.fetchone()[0] == 0
 
 
+# --- update_each ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def three(db):
+    """Three open alerts; their keys in order."""
+    bulk.insert_new(Alert, COLUMNS, [row(str(number)) for number in range(3)])
+    return list(Alert.objects.order_by("scope").values_list("pk", flat=True))
+
+
+def test_every_row_gets_its_own_values_in_one_statement(three, django_assert_num_queries):
+    written = {"message": ["a\t'b'\n", "", "é"], "snoozed_until": [NOW, None, None], "times_seen": [0, 1, 2]}
+    with django_assert_num_queries(1):
+        assert bulk.update_each(Alert, three, written, alike={"last_seen_at": NOW}) == set(three)
+    found = {alert.pk: alert for alert in Alert.objects.all()}
+    assert [found[key].message for key in three] == written["message"]
+    assert [found[key].snoozed_until for key in three] == written["snoozed_until"]
+    assert [found[key].times_seen for key in three] == written["times_seen"]
+    assert {alert.last_seen_at for alert in found.values()} == {NOW}
+
+
+def test_a_row_that_no_longer_has_the_checked_value_is_left_alone(three):
+    Alert.objects.filter(pk=three[0]).update(snoozed_until=NOW)
+    checked = {"snoozed_until": [NOW, NOW, None], "times_seen": [1, 1, 1]}
+    moved = bulk.update_each(Alert, three, {"message": ["new"] * 3}, checked=checked)
+    assert moved == {three[0], three[2]}  # NULL is a value like others
+    assert set(Alert.objects.filter(message="new").values_list("pk", flat=True)) == moved
+
+
+def test_a_further_condition_is_held_against_each_row(three):
+    only = ("n.scope || v.message = ANY(%s)", [["0x", "1y", "2x"]])
+    assert bulk.update_each(Alert, three, {"message": ["x", "x", "x"]}, only=only) == {three[0], three[2]}
+
+
+def test_foreign_keys_and_numbered_keys_can_be_written(db):
+    endpoints = [testing.make_endpoint(), testing.make_endpoint()]
+    model, services = type(endpoints[0]), [testing.make_service().pk, testing.make_service().pk]
+    assert bulk.update_each(model, [row.pk for row in endpoints], {"service": services})
+    assert [model.objects.get(pk=row.pk).service_id for row in endpoints] == services
+
+
+def test_updating_nothing_asks_nothing(db, django_assert_num_queries):
+    with django_assert_num_queries(0):
+        assert bulk.update_each(Alert, [], {"message": []}) == set()
+
+
 @pytest.mark.django_db(transaction=True)
 def test_two_at_once_insert_each_row_once():
     rows = [row(str(number)) for number in range(500)]

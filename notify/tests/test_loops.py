@@ -87,7 +87,7 @@ def test_nothing_to_do_ends_after_lingering():
 
 @pytest.mark.parametrize("concurrency", [1, 2, 7])
 def test_no_more_calls_are_on_the_wire_than_allowed(concurrency):
-    work = Rows([0.02] * 30, concurrency)
+    work = Rows([0.01, 0.05, 0.1] * 10, concurrency)
     assert run(work) == 30
     assert work.most == concurrency
     assert max(work.limits) == concurrency
@@ -203,10 +203,14 @@ def test_an_error_while_claiming_ends_the_loop_with_its_session_closed():
     assert work.on_wire == 0  # what was on the wire was cut, its lease runs out
 
 
-def test_linger_goes_on_while_there_is_something_and_ends_when_idle_or_late():
-    found = [3, 0, 2, 0, 0, 0, 0, 0]
-    assert loops.linger(lambda: found.pop(0), until=time.monotonic() + 5) == 5
-    assert found  # it did not go on for ever
+def test_linger_counts_its_patience_from_the_last_find(settings):
+    settings.LOOP_LINGER_FOR = timedelta(seconds=0.35)
+    found = [3, 0, 2, 0, 0, 4] + [0] * 20
+    assert loops.linger(lambda: found.pop(0), until=time.monotonic() + 5) == 9
+    assert len(found) > 10  # it did not go on for ever
+
+
+def test_linger_ends_at_its_time():
     started = time.monotonic()
     assert loops.linger(lambda: 1, until=started + 0.1) >= 1
     assert time.monotonic() - started < 2

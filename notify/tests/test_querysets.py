@@ -87,6 +87,15 @@ def test_a_backlog_does_not_delay_another_services_few(db):
     assert set(few) <= set(keys)
 
 
+def test_many_backlogs_do_not_delay_another_services_few(db):
+    for _ in range(15):
+        template = testing.make_template()
+        for number in range(4):
+            testing.make_notification(template=template, due_at=NOW - timedelta(hours=2) + number * SECOND)
+    few = testing.make_notification(due_at=NOW)
+    assert few.pk in claim(20)
+
+
 def test_what_few_services_leave_is_filled_up(db):
     template = testing.make_template()
     rows = [testing.make_notification(template=template, due_at=NOW - number * SECOND).pk for number in range(20)]

@@ -92,7 +92,8 @@ def test_where_the_tables_do_not_exist_yet_nothing_is_asked(db, django_assert_nu
 def test_migrating_contenttypes_on_an_empty_database_does_not_crash(transactional_db):
     connection.ensure_connection()
     info, name = connection.connection.info, f"test_empty_{os.getpid()}"
-    url = f"postgres://{info.user}:{quote(info.password or '', safe='')}@{quote(info.host, safe='')}:{info.port}/{name}"
+    where = f":{info.port}/{info.host}" if info.host.startswith("/") else f"{info.host}:{info.port}"  # a socket, or TCP
+    url = f"postgres://{info.user}:{quote(info.password or '', safe='')}@{where}/{name}"
     with connection.cursor() as cursor:
         cursor.execute(f"CREATE DATABASE {name} TEMPLATE template0")
         try:

@@ -1,5 +1,6 @@
 """What a move writes, what holds it back, and what two callers at once do (the tables: test_state_tables.py)."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -109,6 +110,13 @@ def test_a_key_that_is_named_twice_is_refused(db):
     with pytest.raises(ValueError, match="twice"):
         Notification.objects.move_each([Move(row.pk, "sending"), Move(row.pk, "cancelled")], now=NOW)
     assert Notification.objects.get(pk=row.pk).status == "created"
+
+
+def test_rows_are_locked_in_key_order_before_they_are_written(db, django_assert_num_queries):
+    row = testing.make_notification()
+    with django_assert_num_queries(4) as queries:  # with the savepoint's two
+        Notification.objects.move_each([Move(row.pk, "sending")], now=NOW)
+    assert re.search(r'SELECT "notify_notification"."id" .* ORDER BY 1 ASC FOR UPDATE$', queries[1]["sql"])
 
 
 def test_five_hundred_rows_take_two_statements(db, django_assert_max_num_queries):

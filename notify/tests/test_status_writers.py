@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
+from django.apps import apps
 from django.conf import settings
 
 from notify.tests.test_layering import application_files
@@ -14,6 +15,7 @@ OUTCOMES = "callbacks/outcomes.py"
 MOVERS = {"move_to", "move_each"}
 CREATORS = {"create", "bulk_create", "get_or_create", "update_or_create", "acreate", "abulk_create"}
 INSERTS = {"insert_lines", "insert_new"}
+WITH_STATES = {"Notification", "Job", "Callback"}
 _SET_CLAUSE = re.compile(r"\bSET\b(.*?)(?:\bFROM\b|\bWHERE\b|\bRETURNING\b|\Z)", re.IGNORECASE | re.DOTALL)
 _STATUS = re.compile(r"(?<![\w.])\"?status\"?\s*=", re.IGNORECASE)
 
@@ -57,6 +59,8 @@ def _call(call: ast.Call, scope: ast.AST, path: str) -> Iterator[tuple[int, str]
         yield call.lineno, f"{name}() of what may be notifications"
     if name in INSERTS and not (call.args and ast.unparse(call.args[0]) in ("Callback", "Job", "Letter", "model")):
         yield call.lineno, f"{name}() of what may be notifications"
+    if name == "update_each" and not (call.args and _model_without_states(call.args[0])):
+        yield call.lineno, "update_each() of rows that have a status"
     subject = ast.unparse(call.func)
     if name in CREATORS and subject.startswith("Notification.") and (name.endswith("bulk_create") or keywords):
         yield call.lineno, "creates notifications"
@@ -78,6 +82,12 @@ def _moves_something_else(func: ast.expr, scope: ast.AST) -> bool:
             return False
         text = made[-1]
     return False
+
+
+def _model_without_states(argument: ast.expr) -> bool:
+    """True for a model's name, written out, that is none of those with a status."""
+    name = ast.unparse(argument)
+    return name[0].isupper() and name not in WITH_STATES
 
 
 def _names_status(call: ast.Call) -> bool:
@@ -124,6 +134,8 @@ def _sets_status(text: str) -> bool:
         "def f():\n    rows = Notification.objects.all()\n    mine = rows.filter(pk=1)\n    mine.move_each([])",
         "insert_lines(Notification, columns, lines)",
         "bulk.insert_new(Notification, columns, rows)",
+        "bulk.update_each(Job, keys, written)",
+        "bulk.update_each(type(rows[0]), keys, written)",
         "Notification.objects.bulk_create(rows)",
         "Notification.objects.create(status='delivered')",
     ],
@@ -143,11 +155,18 @@ def test_a_forbidden_write_is_seen(source):
         "SQL = \"UPDATE jobs_job SET progressed_at = now() WHERE status = 'in progress'\"",
         "provider.save(update_fields=['share'])",
         "bulk.insert_new(Callback, columns, rows)",
+        "bulk.update_each(Receipt, keys, written)",
         "status = 'error'",
     ],
 )
 def test_an_allowed_line_is_left_alone(source):
     assert writes(source) == []
+
+
+def test_the_models_with_a_status_are_those_known_here():
+    assert {
+        model.__name__ for model in apps.get_models() if hasattr(model, "MOVES") and not model._meta.proxy
+    } == WITH_STATES
 
 
 def test_only_the_outcomes_may_move_notifications():
