@@ -29,7 +29,7 @@ def remove_csv_files(*, now: datetime) -> dict[str, int]:
         try:
             if job.file:
                 job.file.storage.delete(job.file.name)
-        except Exception as error:  # each storage has errors of its own; one job's must not stop the others
+        except Exception as error:  # noqa: BLE001  (each storage has errors of its own; one must not stop the others)
             failed += 1
             _note_failure(job, error, now=now)
             continue

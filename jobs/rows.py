@@ -1,9 +1,8 @@
 """The one function that makes the notification of row n of a job: first run, resume and repair all use it."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
 from django.conf import settings
@@ -27,8 +26,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(NamedTuple):
     """A row held against its template: what would be sent, or why nothing can be."""
 
     recipient: str
@@ -45,31 +43,35 @@ class RowChecker:
         self.placeholders = content.placeholders(version.subject, version.content)
         self.keys = [content.column_key(name) for name in self.placeholders]
         self.required = content.required(version.subject, version.content)
+        self.region, self.sms_limit = settings.PHONE_REGION, settings.SMS_CHARACTER_LIMIT
         self.recipient_keys = [content.column_key(name) for name in recipients.recipient_columns(notification_type)]
         self.compiled = content.compile_content(version.content)
 
     def check(self, row: Row) -> Checked:
         """Return the row's recipient in its stored form and its values, or the reason nothing can be sent."""
         values = {key: row.values.get(key, "") for key in self.keys}
-        written = "\n".join(filter(None, (row.values.get(key, "") for key in self.recipient_keys)))
         try:
             if row.problem is not None:
-                return Checked(written, values, str(row.problem))
+                return Checked(self._written(row), values, str(row.problem))
             recipient = recipients.validate_recipient(
-                self.notification_type, row.values, international=self.international, region=settings.PHONE_REGION
+                self.notification_type, row.values, international=self.international, region=self.region
             )
             missing = content.missing(self.required, values)
             if missing:
                 return Checked(recipient, values, f"VALUE_MISSING: There is no value for {missing[0]}.")
             self._check_length(values)
         except (recipients.InvalidRecipient, content.ContentProblem) as problem:
-            return Checked(written, values, str(problem))
+            return Checked(self._written(row), values, str(problem))
         return Checked(recipient, values)
+
+    def _written(self, row: Row) -> str:
+        """Return the recipient as it stands in the file, for a row that cannot be sent."""
+        return "\n".join(filter(None, (row.values.get(key, "") for key in self.recipient_keys)))
 
     def _check_length(self, values: dict[str, str]) -> None:
         text = self.compiled.render(values)
         if self.notification_type == NotificationType.SMS:
-            content.check_length(sms_text(text), settings.SMS_CHARACTER_LIMIT)
+            content.check_length(sms_text(text), self.sms_limit)
         elif self.notification_type == NotificationType.EMAIL:
             content.check_length(text, settings.EMAIL_CHARACTER_LIMIT)
 

@@ -15,6 +15,10 @@ def new_id() -> uuid.UUID:
     return uuid.UUID(int=uuid_utils.uuid7().int)
 
 
+# One encoder for all rows: json.dumps would build one at each call.
+_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
 class Sealed(bytes):
     """Ciphertext as it lies in a sealed column; opening it takes the row's key."""
 
@@ -62,7 +66,7 @@ class SealedField(models.BinaryField):
 
     def seal(self, value: Any, pk: Any) -> Sealed:
         """Seal a plain value for row `pk`."""
-        text = json.dumps(value, ensure_ascii=False, separators=(",", ":")) if self.json else value
+        text = _to_json(value) if self.json else value
         return Sealed(crypto.seal(text.encode(), self._context(pk)))
 
     def open(self, sealed: bytes, pk: Any) -> Any:

@@ -32,7 +32,7 @@ BASE_URL = env.str("BASE_URL", default="http://localhost:8000")  # how people an
 
 _keys = load_keys(environ.Env.ENVIRON, file=VAR_DIR / "secrets.env", production=PRODUCTION)
 SECRET_KEY = _keys["SECRET_KEY"]
-ENCRYPTION_KEYS = _keys["ENCRYPTION_KEYS"].split(",")
+ENCRYPTION_KEYS = tuple(_keys["ENCRYPTION_KEYS"].split(","))
 SEARCH_HASH_KEY = _keys["SEARCH_HASH_KEY"]
 
 # --- Django ------------------------------------------------------------------------------------------------------
