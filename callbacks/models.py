@@ -71,8 +71,10 @@ class Callback(models.Model):
             models.CheckConstraint(
                 condition=Q(status__in=["pending", "delivered", "exhausted"]), name="callback_status_known"
             ),
-            # A message's status only climbs, so it becomes each final status at most once.
-            models.UniqueConstraint(fields=["notification_id", "notification_status"], name="callback_once_per_status"),
+            # Once per change: a message may become the same final status again, at another moment.
+            models.UniqueConstraint(
+                fields=["notification_id", "notification_status", "created_at"], name="callback_once_per_change"
+            ),
         ]
         indexes = [
             # callbacks.deliver_due_callbacks, fair between endpoints

@@ -36,6 +36,8 @@ def run_scheduled_jobs() -> dict[str, int]:
         started, pending = watchdogs.run_scheduled_jobs(now=timezone.now())
         for pk in pending:
             process_job.delay_on_commit(str(pk))
+        if started >= watchdogs.SCHEDULED_PER_RUN:
+            run_scheduled_jobs.delay_on_commit()
     return {"found": started}
 
 

@@ -11,11 +11,12 @@ from jobs.querysets import missing_row_numbers
 from notify.alerts import close_alert, raise_alert
 from notify.models import Alert
 
+SCHEDULED_PER_RUN = 100  # jobs
 ROWS_NAMED = 20  # of the missing rows that an alert names one by one
 STALLED, INCOMPLETE = "job-stalled", "job-incomplete"
 
 
-def run_scheduled_jobs(*, now: datetime, limit: int = 100) -> tuple[int, list[UUID]]:
+def run_scheduled_jobs(*, now: datetime, limit: int = SCHEDULED_PER_RUN) -> tuple[int, list[UUID]]:
     """Make scheduled jobs whose time has come pending, and name every pending job for a nudge.
 
     now: the moment to judge by (aware, UTC). limit: jobs per run.

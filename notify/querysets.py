@@ -2,11 +2,12 @@
 
 import uuid
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Self
 
+from django.conf import settings
 from django.db import connection, models
-from django.db.models import Q
+from django.db.models import F, Q
 
 from notify import crypto
 from notify.states import States
@@ -52,6 +53,26 @@ class NotificationQuerySet(States):
     def held_for_person(self) -> Self:
         """Nobody knows whether a provider took these; they wait for a person. In no order."""
         return self.filter(status=self.model.Status.CREATED, due_at__isnull=True, unknown_outcomes__gt=0)
+
+    def recently_sent(self, now: datetime, *, notification_type: str, window: timedelta) -> Self:
+        """Handed over within the window and delivered or still on the way: what a provider's speed is judged by.
+
+        A window on purpose: these minutes are the measurement. Its start belongs to it.
+        """
+        statuses = [self.model.Status.DELIVERED, self.model.Status.SENDING, self.model.Status.PENDING]
+        recent = self.filter(sent_at__gte=now - window, sent_at__lte=now, notification_type=notification_type)
+        return recent.filter(status__in=statuses).order_by()
+
+    def timed_out(self, now: datetime, *, statuses: Sequence[str]) -> Self:
+        """SMS and email without a final status for longer than NOTIFICATION_TIMED_OUT_AFTER. Oldest first."""
+        limit = now - settings.NOTIFICATION_TIMED_OUT_AFTER
+        unsettled = self.filter(notification_type__in=self.model.SENT_BY_LOOP, status__in=statuses)
+        return unsettled.filter(created_at__lt=limit).order_by("created_at")
+
+    def waiting_long(self, now: datetime) -> Self:
+        """Created for longer than NOTIFICATION_WAITING_AFTER, and due. Oldest first."""
+        old = self.to_send().filter(created_at__lt=now - settings.NOTIFICATION_WAITING_AFTER, due_at__lte=now)
+        return old.order_by("created_at")
 
     def not_final(self) -> Self:
         """Without a final status yet."""
@@ -100,3 +121,13 @@ class AlertQuerySet(models.QuerySet):
     def open(self) -> Self:
         """Not resolved. Newest first."""
         return self.filter(resolved_at__isnull=True).order_by("-last_seen_at")
+
+
+def slower_than(slow_after: timedelta, now: datetime) -> Q:
+    """Delivered after `slow_after` or more, or still on the way that long after being sent.
+
+    Delivery takes from `sent_at` to the provider's own time, else to our last change, so that a backlog of receipts
+    on our side does not look like a slow provider.
+    """
+    delivered = Q(status="delivered", arrived_at__gte=F("sent_at") + slow_after)
+    return delivered | Q(status__in=["sending", "pending"], sent_at__lte=now - slow_after)

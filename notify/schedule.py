@@ -62,6 +62,16 @@ ROWS = (
         minute="30", hour="2",
     ),
     Row("providers.send_due_notifications", LOOP, 50, "messages wait to be sent", "providers.sending.due"),
+    Row("providers.switch_current_sms_provider_on_slow_delivery", WATCHDOG, 50, "an SMS provider is slow"),
+    Row(
+        "providers.tend_providers_back_to_middle", WATCHDOG, 240, "shares were moved away from where they rest",
+        minute="*/5",
+    ),
+    Row("providers.replay_created_notifications", WATCHDOG, 840, "messages wait for over an hour", minute="*/15"),
+    Row(
+        "providers.timeout_notifications", WATCHDOG, 3_600, "a message never got a final status",
+        minute="5", hour="0",
+    ),
     Row("providers.apply_receipts", LOOP, 50, "receipts wait to be applied", "providers.receipts.due"),
     Row("callbacks.deliver_due_callbacks", LOOP, 50, "callbacks wait to be delivered", "callbacks.delivery.due"),
 )  # fmt: skip

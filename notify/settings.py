@@ -196,6 +196,10 @@ SENDING_LEASE = seconds("SENDING_LEASE", 60)  # above PROVIDER_REQUEST_TIMEOUT, 
 SENDING_TRY_LATER_FOR = seconds("SENDING_TRY_LATER_FOR", 4 * 3_600)  # then technical-failure
 UNKNOWN_OUTCOME_WAIT = seconds("UNKNOWN_OUTCOME_WAIT", 600)  # for a receipt, before a message is sent once more
 PROVIDER_REQUEST_TIMEOUT = seconds("PROVIDER_REQUEST_TIMEOUT", 10)  # wall clock, per request
+NOTIFICATION_TIMED_OUT_AFTER = seconds("NOTIFICATION_TIMED_OUT_AFTER", 3 * 86_400)  # no final status: given up
+NOTIFICATION_WAITING_AFTER = seconds("NOTIFICATION_WAITING_AFTER", 3_600)  # created and due this long: said aloud
+PROVIDERS_REST_AFTER = seconds("PROVIDERS_REST_AFTER", 3_600)  # without a change of share, shares tend to rest
+PROVIDERS_REST_STEP = env.int("PROVIDERS_REST_STEP", default=10)  # points a share moves towards rest at a time
 RECEIPT_BYTES_LIMIT = env.int("RECEIPT_BYTES_LIMIT", default=256_000)
 RECEIPT_PARKED_FOR = seconds("RECEIPT_PARKED_FOR", 7 * 86_400)  # a receipt waits this long for its notification
 CALLBACK_CONCURRENCY = env.int("CALLBACK_CONCURRENCY", default=100)

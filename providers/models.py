@@ -1,16 +1,16 @@
 """Who carries messages, how the load is shared, and what they report back."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import Q
+from django.db.models import Q, Value
 from django.utils import timezone
 
 from notify.fields import EncryptedJSONField, new_id
 from notify.models import NotificationType
-from providers.querysets import ProviderQuerySet, ReceiptQuerySet
+from providers.querysets import PauseQuerySet, ProviderQuerySet, ReceiptQuerySet
 
 PERCENT = [MinValueValidator(0), MaxValueValidator(100)]
 
@@ -59,6 +59,10 @@ class Provider(models.Model):
     def __str__(self) -> str:
         return self.display_name or self.identifier
 
+    def is_held(self, now: datetime) -> bool:
+        """Say whether a person's change keeps every automatic rule away from its share."""
+        return self.held_until is not None and self.held_until > now
+
 
 class ProviderChange(models.Model):
     """One change of share or of `active`, by hand or by rule."""
@@ -101,6 +105,32 @@ class SwitchPolicy(models.Model):
 
     def __str__(self) -> str:
         return f"{self.notification_type}: slow from {self.threshold:.0%}"
+
+
+class Pause(models.Model):
+    """The switch that stops all sending, from `paused_at` to `ended_at`; at most one is on."""
+
+    paused_at = models.DateTimeField(default=timezone.now)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    reason = models.CharField(max_length=300)
+    paused_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    ended_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+
+    objects = PauseQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-paused_at"]
+        constraints = [
+            # A constant, so that two open pauses meet.
+            models.UniqueConstraint(Value(1), condition=Q(ended_at__isnull=True), name="pause_on_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.paused_at:%Y-%m-%d %H:%M}: {self.reason}"
 
 
 class Receipt(models.Model):

@@ -14,6 +14,14 @@ class ProviderQuerySet(models.QuerySet):
         return self.filter(notification_type=notification_type, active=True).order_by("identifier")
 
 
+class PauseQuerySet(models.QuerySet):
+    """Whether sending is paused."""
+
+    def on(self) -> Self:
+        """Begun and not ended: nothing is sent."""
+        return self.filter(ended_at__isnull=True)
+
+
 class ReceiptQuerySet(models.QuerySet):
     """Which receipts are to be read."""
 

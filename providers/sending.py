@@ -20,7 +20,7 @@ from notify.loops import Due, flow, in_slots
 from notify.models import Notification
 from providers import results, unknown
 from providers.backends import Backend, Message, Outcome, Result, client_session, load_backend
-from providers.models import Provider
+from providers.models import Pause, Provider
 from providers.shares import choose
 from providers.words import Words
 
@@ -64,6 +64,8 @@ class Sending:
     def claim(self, limit: int, now: datetime) -> Sequence[Claimed]:
         """Claim up to `limit` due messages, fairly between services, each with its provider, and commit."""
         unknown.settle_lapsed(now=now)
+        if Pause.objects.on().exists():
+            return []
         with transaction.atomic():
             carrying = {kind: list(Provider.objects.carrying(kind)) for kind in Notification.SENT_BY_LOOP}
             able = [kind for kind, providers in carrying.items() if choose(providers, 1)]
@@ -96,6 +98,8 @@ class Sending:
 
     def next_due(self) -> datetime | None:
         """When the next message is due, within the time a loop may wait for it."""
+        if Pause.objects.on().exists():
+            return None
         before = datetime.now(UTC) + settings.LOOP_DUE_WITHIN
         return Notification.objects.next_due(before=before, types=able_types())
 

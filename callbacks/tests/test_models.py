@@ -31,7 +31,7 @@ def test_a_service_has_one_active_endpoint_and_any_number_of_old_ones(endpoint):
 
 def test_a_message_is_told_once_per_status(endpoint):
     first = make(endpoint)
-    with pytest.raises(IntegrityError, match="callback_once_per_status"), transaction.atomic():
+    with pytest.raises(IntegrityError, match="callback_once_per_change"), transaction.atomic():
         make(endpoint, notification_id=first.notification_id)
     make(endpoint, notification_id=first.notification_id, notification_status="permanent-failure")
 

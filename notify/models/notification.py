@@ -119,13 +119,17 @@ class Notification(models.Model):
             # providers.send_due_notifications, fair between services. No index on due_at alone: with it the planner
             # reads the whole backlog.
             models.Index(fields=["service", "due_at"], name="notification_due", condition=Q(status="created")),
-            # providers.replay_created_notifications, letters.check_templated_letter_state
+            # providers.replay_created_notifications and timeout_notifications, letters.check_templated_letter_state
             models.Index(
                 fields=["notification_type", "created_at"], name="notification_created", condition=Q(status="created")
             ),
-            # providers.timeout_notifications, letters.raise_alert_if_letter_notifications_still_sending
+            # letters.raise_alert_if_letter_notifications_still_sending
             models.Index(
                 fields=["sent_at"], name="notification_in_flight", condition=Q(status__in=["sending", "pending"])
+            ),
+            # providers.timeout_notifications
+            models.Index(
+                fields=["created_at"], name="notification_timed_out", condition=Q(status__in=["sending", "pending"])
             ),
             # providers.switch_current_sms_provider_on_slow_delivery
             models.Index(fields=["sent_at"], name="notification_sms_sent", condition=Q(notification_type="sms")),

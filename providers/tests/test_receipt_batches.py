@@ -30,8 +30,8 @@ def element(reference, status="3", substatus="5"):
     return {"CID": str(reference), "status": status, "substatus": substatus}
 
 
-def store(provider, content):
-    receipts.store(provider, json.dumps(content).encode(), "application/json", now=NOW)
+def store(provider, content, *, now=NOW):
+    receipts.store(provider, json.dumps(content).encode(), "application/json", now=now)
 
 
 def statuses(messages):
@@ -163,12 +163,20 @@ def wait_until_blocked(number):
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("codes", [("3", "4"), ("4", "3")])
-def test_two_workers_with_receipts_of_one_message_end_in_the_same_status(codes):
+@pytest.mark.parametrize(
+    ("codes", "status"),
+    [
+        (("3", "4"), "delivered"),
+        (("4", "3"), "delivered"),
+        (("2", "4"), "permanent-failure"),
+        (("4", "2"), "permanent-failure"),
+    ],
+)
+def test_two_workers_with_receipts_of_one_message_end_in_the_same_status(codes, status):
     provider, message = make_provider(), sent()
     make_endpoint(message.service)
-    for code in codes:
-        store(provider, element(message.pk, code))
+    for place, code in enumerate(codes):
+        store(provider, element(message.pk, code), now=NOW - timedelta(seconds=len(codes) - place))
 
     def work():
         try:
@@ -177,10 +185,12 @@ def test_two_workers_with_receipts_of_one_message_end_in_the_same_status(codes):
             connection.close()
 
     with ThreadPoolExecutor(len(codes)) as pool:
+        workers = []
         with transaction.atomic():  # both have read their receipt before either may look at the message
             Notification.objects.select_for_update().get(pk=message.pk)
-            workers = [pool.submit(work) for _ in codes]
-            wait_until_blocked(len(workers))
+            for number in range(1, len(codes) + 1):
+                workers.append(pool.submit(work))
+                wait_until_blocked(number)
         assert [worker.result(timeout=20) for worker in workers] == [1, 1]
-    assert (statuses([message]), outcomes()) == (["delivered"], ["applied", "applied"])
-    assert Callback.objects.filter(notification_status="delivered").count() == 1
+    assert (statuses([message]), outcomes()) == ([status], ["applied", "applied"])
+    assert Callback.objects.filter(notification_status=status).count() == 1

@@ -203,6 +203,8 @@ class Command(BaseCommand):
 
     def _fail(self, problem: Exception) -> NoReturn:
         text = str(problem).strip() or type(problem).__name__
+        if isinstance(problem, DatabaseError):
+            text = f"The database cannot be used: {' '.join(text.split())}"
         raise CommandError(text, returncode=3) from problem
 
 
