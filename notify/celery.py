@@ -81,7 +81,7 @@ class Task(DjangoTask):
 
 app = Celery("notify", task_cls=Task)
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.conf.task_queues = [Queue(name) for name in QUEUES]
+app.conf.task_queues = [Queue(name, routing_key=name) for name in QUEUES]
 app.conf.task_default_queue = "housekeeping"
 app.conf.task_routes = routes()
 app.autodiscover_tasks()

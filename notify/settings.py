@@ -134,7 +134,7 @@ STORAGES = {
 # --- Celery: messages are nudges, so nothing is kept and everything may be delivered twice ---------------------------
 
 EMBEDDED_BROKER = not env.str("CELERY_BROKER_URL", default="")
-CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="notifyfile://")
+CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="notifyfile://localhost//")
 if EMBEDDED_BROKER:
     file_broker.register()
     CELERY_BROKER_TRANSPORT_OPTIONS = file_broker.transport_options(VAR_DIR / "broker")

@@ -6,6 +6,7 @@ The caller sees to it that only one of these runs at a time on the same data.
 """
 
 import os
+import pwd
 import shlex
 import shutil
 import subprocess
@@ -92,7 +93,7 @@ def _run(data: Path, program: str, *arguments: str, log: Path | None = None) -> 
     """
     seen = log.stat().st_size if log and log.exists() else 0
     done = subprocess.run(  # noqa: S603 our own programs and paths
-        [*_as_server_user(data), str(_binaries() / program), *arguments],
+        [*_as_server_user(data), *_with_a_name(program), str(_binaries() / program), *arguments],
         cwd=data.parent,
         env={**os.environ, "PGDATA": str(data), "LC_ALL": "C"},
         stdin=subprocess.DEVNULL,
@@ -107,6 +108,20 @@ def _run(data: Path, program: str, *arguments: str, log: Path | None = None) -> 
     lines = left.decode(errors="replace").strip().splitlines() or ["no word from it; is the disk full?"]
     telling = [line for line in lines if any(word in line for word in _TROUBLE)] or lines
     raise EmbeddedPostgresError(f"The embedded PostgreSQL in {data} failed ({program}): {' | '.join(telling[-4:])}")
+
+
+def _with_a_name(program: str) -> list[str]:
+    """Return what goes before initdb for a user whom /etc/passwd does not know: it refuses to run without a name.
+
+    A namespace in which the user is called nobody lends it one; the files stay the user's own.
+    """
+    unshare = shutil.which("unshare")
+    try:
+        pwd.getpwuid(os.geteuid())
+    except KeyError:
+        if program == "initdb" and unshare:
+            return [unshare, "--user", f"--map-user={_NOBODY}", f"--map-group={_NOBODY}"]
+    return []
 
 
 def _binaries() -> Path:
