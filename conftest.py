@@ -4,12 +4,15 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import django
 import pytest
 import time_machine
 
 # Tests write below a folder of their own. Before settings are loaded, so that they and every child see it.
 os.environ.setdefault("NOTIFY_VAR_DIR", str(Path(__file__).resolve().parent / "var" / "test"))
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "notify.settings")
+
+django.setup()  # now: the conftests below import models
 
 time_machine.naive_mode = time_machine.NaiveMode.ERROR
 

@@ -29,11 +29,13 @@ def test_a_service_has_one_active_endpoint_and_any_number_of_old_ones(endpoint):
     assert Endpoint.objects.filter(service=endpoint.service).count() == 4
 
 
-def test_a_message_is_told_once_per_status(endpoint):
+def test_a_message_is_told_once_per_change(endpoint):
     first = make(endpoint)
+    again = {"notification_id": first.notification_id, "created_at": first.created_at}
     with pytest.raises(IntegrityError, match="callback_once_per_change"), transaction.atomic():
-        make(endpoint, notification_id=first.notification_id)
-    make(endpoint, notification_id=first.notification_id, notification_status="permanent-failure")
+        make(endpoint, **again)
+    make(endpoint, **again | {"notification_status": "permanent-failure"})
+    make(endpoint, notification_id=first.notification_id)  # the same status again, at another moment
 
 
 def test_a_callback_stands_on_its_own(endpoint):
