@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 @shared_task(name="jobs.process_job")
 def process_job(job_id: str) -> dict[str, int]:
     """Claim a pending job and write its notifications; a second copy finds nothing to claim."""
-    job = processing.claim_job(UUID(job_id), now=timezone.now())
+    job = processing.claim_job(UUID(str(job_id)), now=timezone.now())
     if job is None:
         return {"processed": 0}
     try:
@@ -55,7 +55,7 @@ def check_job_status() -> dict[str, int]:
 def process_incomplete_jobs(job_ids: list[str]) -> dict[str, int]:
     """Process exactly the missing rows of jobs that were set to error."""
     try:
-        return recovery.process_incomplete_jobs([UUID(pk) for pk in job_ids], clock=timezone.now)
+        return recovery.process_incomplete_jobs([UUID(str(pk)) for pk in job_ids], clock=timezone.now)
     finally:
         send_due_notifications.nudge()
 
@@ -73,7 +73,7 @@ def check_for_missing_rows_in_completed_jobs() -> dict[str, int]:
 @shared_task(name="jobs.process_missing_rows")
 def process_missing_rows(job_id: str) -> dict[str, int]:
     """Process the rows of one finished job that have no notification."""
-    made = recovery.process_missing_rows(UUID(job_id), clock=timezone.now)
+    made = recovery.process_missing_rows(UUID(str(job_id)), clock=timezone.now)
     send_due_notifications.nudge()
     return {"repaired": made}
 

@@ -35,9 +35,6 @@ def edit(**fields: str) -> CrontabSchedule:
     return tab
 
 
-# --- Seeding ----------------------------------------------------------------------------------------------------------
-
-
 def test_every_row_is_there_after_migrate(db):
     stored = {found.name: found for found in PeriodicTask.objects.select_related("crontab")}
     assert set(stored) == set(NAMES)
