@@ -52,12 +52,13 @@ class Command(BaseCommand):
             raise CommandError(f"There is no job {key}.", returncode=2)
         if job.archived:
             raise CommandError(f"Job {key} is archived: its file is gone and it is never processed.", returncode=3)
-        if job.status != Job.Status.FINISHED:
+        complete = job.status == Job.Status.COMPLETE and not missing_row_numbers(job.pk, job.notification_count)
+        if job.status != Job.Status.FINISHED and not complete:
             raise CommandError(
                 f"Job {key} is “{job.status}”; only a job that is “finished” and was not counted complete has missing "
                 "rows. Use “Resume” in the admin for one in error.",
                 returncode=3,
             )
-        if not job.service.active:
+        if not (complete or job.service.active):
             raise CommandError(f"{job.service} is switched off; switch it on first.", returncode=3)
         return job
