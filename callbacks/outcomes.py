@@ -47,9 +47,9 @@ def settle_new(columns: Sequence[str], lines: Iterable[str], *, born_final: Iter
     Returns how many were inserted; rows that exist already are left alone.
     """
     with transaction.atomic():
-        inserted = set(bulk.insert_lines(Notification, columns, "".join(lines)))
-        _tell([pk for pk in born_final if pk in inserted], now=now)
-        return len(inserted)
+        count, final = bulk.insert_lines(Notification, columns, "".join(lines), asked=list(born_final))
+        _tell(final, now=now)
+        return count
 
 
 def _tell(keys: Sequence[Any], *, now: datetime) -> None:

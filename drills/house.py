@@ -31,6 +31,7 @@ WATCHDOGS = (
 BEAT_EVERY = 1.0  # seconds; stands in for the minute
 WAIT = 120.0  # seconds until what is waited for counts as never coming
 LEFT_FOR = 5.0  # seconds that a killed process may take to be gone
+SHOWN = 5  # sentences of a kind
 _POLL = 0.02  # seconds
 
 _STANDING = """
@@ -137,7 +138,7 @@ class House:
 
     def wait_until_complete(self, *, beating: bool) -> None:
         """Wait until every job of the drill has all its notifications and was counted."""
-        self.wait(lambda: not self.incomplete(), lambda: "; ".join(self.incomplete()), beating=beating)
+        self.wait(lambda: not self.incomplete(), lambda: "; ".join(self.incomplete()[:SHOWN]), beating=beating)
 
     def incomplete(self) -> list[str]:
         """Name the drill's jobs that are not in the last status, each with the status it is in."""
@@ -157,6 +158,7 @@ class House:
     def broken(self) -> list[str]:
         """Say what does not hold after a drill: jobs, invariants, processes that should be gone."""
         found = self.incomplete()
+        found[SHOWN:] = [f"… and {len(found) - SHOWN} more jobs"] if len(found) > SHOWN else []
         try:
             self.run("manage.py", "check_invariants")
         except ProcessDied as error:
@@ -188,7 +190,9 @@ def open_house(settings: Mapping[str, str]) -> Iterator[House]:
     os.environ.update(own, DJANGO_SETTINGS_MODULE="notify.settings", LOG_LEVEL="CRITICAL")
     try:
         with StopSignals() as stop, _database(var):
-            house = House(var, {**own, "LOG_LEVEL": "INFO"}, stop)
+            # Killed workers leave folders behind in the temporary one: that goes with the house.
+            (var / "tmp").mkdir()
+            house = House(var, {**own, "LOG_LEVEL": "INFO", "TMPDIR": str(var / "tmp")}, stop)
             with house.processes:
                 house.run("manage.py", "migrate", "--verbosity", "0")
                 _set_up_django()

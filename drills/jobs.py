@@ -56,7 +56,7 @@ def run_drill(house: House, name: str, *, seed: int, rows: int, kills: int) -> O
         done = DRILLS[name](house, random.Random(f"{seed} {name}"), rows=rows, kills=kills)
     except (NotAsExpected, ProcessDied) as error:
         done, broken = "not to its end", [str(error)]
-    house.processes.stop()
+    house.processes.stop(within=0)  # nothing is in hand any more, and a worker takes seconds to say goodbye
     broken += house.broken()
     return Outcome(name, done, *house.standing(), broken=broken, seconds=time.monotonic() - begun)
 

@@ -19,11 +19,15 @@ from notify.sms_text import sms_text
 if TYPE_CHECKING:
     from notify.fields import SealedField
 
-COLUMNS = (
+COLUMNS = (  # as RowWriter._line writes them
     "id", "service_id", "template_id", "template_version", "job_id", "job_row_number", "notification_type",
     "recipient", "recipient_hash", "personalisation", "client_reference", "status", "status_reason", "provider_name",
     "provider_reference", "attempts", "unknown_outcomes", "due_at", "created_at", "updated_at",
 )  # fmt: skip
+
+
+# In plain text: a member's value is looked up anew at every use, and this is used for every row.
+_CREATED, _VALIDATION_FAILED = Notification.Status.CREATED.value, Notification.Status.VALIDATION_FAILED.value
 
 
 class Checked(NamedTuple):
@@ -88,7 +92,8 @@ class RowWriter:
         self.checker = RowChecker(words, self.type, international=template.service.international_sms)
         self._recipient: SealedField = Notification._meta.get_field("recipient")  # type: ignore[assignment]
         self._personalisation: SealedField = Notification._meta.get_field("personalisation")  # type: ignore[assignment]
-        self._start = [cell(value) for value in (template.service_id, template.pk, version, job_id)]
+        self._start = "\t".join(cell(value) for value in (template.service_id, template.pk, version, job_id))
+        self.is_sent = self.type in Notification.SENT_BY_LOOP
 
     @classmethod
     def of(cls, job: Job) -> "RowWriter":
@@ -108,14 +113,14 @@ class RowWriter:
 
     def _line(self, row: Row, moment: str, final: list[UUID]) -> str:
         checked, key = self.checker.check(row), new_id()
-        status, due = Notification.Status.CREATED, moment if self.type in Notification.SENT_BY_LOOP else "\\N"
+        status, reason, due = _CREATED, "", moment if self.is_sent else "\\N"
         if checked.problem:
-            status, due = Notification.Status.VALIDATION_FAILED, "\\N"
+            status, reason, due = _VALIDATION_FAILED, cell(checked.problem[:300]), "\\N"
             final.append(key)
-        cells = (
-            str(key), *self._start, str(row.number) if self.job_id else "\\N", self.type,
-            cell(self._recipient.seal(checked.recipient, key)), crypto.search_hash(checked.recipient),
-            cell(self._personalisation.seal(checked.values, key)), "", status.value, cell(checked.problem[:300]),
-            "", "", "0", "0", due, moment, "\\N",
-        )  # fmt: skip
-        return "\t".join(cells) + "\n"
+        recipient = cell(self._recipient.seal(checked.recipient, key))
+        values = cell(self._personalisation.seal(checked.values, key))
+        number = str(row.number) if self.job_id else "\\N"
+        return (
+            f"{key}\t{self._start}\t{number}\t{self.type}\t{recipient}\t{crypto.search_hash(checked.recipient)}\t"
+            f"{values}\t\t{status}\t{reason}\t\t\t0\t0\t{due}\t{moment}\t\\N\n"
+        )

@@ -171,7 +171,7 @@ DJANGO_CELERY_BEAT_TZ_AWARE = True
 
 JOB_ROWS_LIMIT = env.int("JOB_ROWS_LIMIT", default=100_000)  # rows a file may have
 JOB_FILE_BYTES_LIMIT = env.int("JOB_FILE_BYTES_LIMIT", default=100_000_000)
-JOB_CHUNK_ROWS = env.int("JOB_CHUNK_ROWS", default=5_000)  # rows per transaction while a job is processed
+JOB_CHUNK_ROWS = env.int("JOB_CHUNK_ROWS", default=2_500)  # rows per transaction while a job is processed
 JOB_SCHEDULED_AHEAD_LIMIT = seconds("JOB_SCHEDULED_AHEAD_LIMIT", 7 * 86_400)
 JOB_STALLED_AFTER = seconds("JOB_STALLED_AFTER", 1_800)  # no progress: a job writes a chunk every second or so
 JOB_MISSING_ROWS_AFTER = seconds("JOB_MISSING_ROWS_AFTER", 600)  # a finished job of 100,000 rows is written in less

@@ -93,7 +93,7 @@ def test_a_row_that_comes_twice_in_one_batch_is_inserted_once(db):
 def test_nothing_to_insert_asks_nothing(db, django_assert_num_queries):
     with django_assert_num_queries(0):
         assert bulk.insert_new(Alert, COLUMNS, []) == []
-        assert bulk.insert_lines(Alert, COLUMNS, "") == []
+        assert bulk.insert_lines(Alert, COLUMNS, "") == (0, [])
 
 
 def test_two_batches_fit_into_one_transaction(db):
