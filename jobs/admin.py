@@ -5,7 +5,7 @@ from uuid import UUID
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -14,6 +14,7 @@ from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
+from jobs.admin_problems import Problem, ProblemPages
 from jobs.cancelling import cancel_job
 from jobs.creation import JobRefused, create_job
 from jobs.forms import AddJobForm, comes_twice
@@ -21,7 +22,7 @@ from jobs.models import Job
 from jobs.progress import Progress, progress_of
 from jobs.recipients_file import FileProblem
 from jobs.tasks import process_job
-from notify.admin_base import ReadOnlyAdmin, badge, list_link, local_time
+from notify.admin_base import badge, list_link, local_time
 from notify.notification_admin import status_badge
 
 _TONES = {Job.Status.COMPLETE: "good", Job.Status.FINISHED: "good", Job.Status.CANCELLED: "quiet",
@@ -30,11 +31,11 @@ _FIELD_OF_CODE = {"TEMPLATE": "template", "SERVICE": "service", "SCHEDULE": "sch
 
 
 @admin.register(Job)
-class JobAdmin(ReadOnlyAdmin):
+class JobAdmin(ProblemPages):
     """Uploaded files, newest first."""
 
     list_display = ("original_file_name", "shown_status", "rows", "service", "template", "scheduled_for", "created_at")
-    list_filter = ("status", "archived", "service")
+    list_filter = (Problem, "status", "archived", "service")
     list_select_related = ("service", "template")
     search_fields = ("original_file_name", "id__iexact")
     search_help_text = "Part of the file's name, or the job's exact id"
@@ -94,17 +95,17 @@ class JobAdmin(ReadOnlyAdmin):
     ) -> HttpResponse:
         """Show a job with its progress on top."""
         job = self.get_object(request, object_id)
-        extra = self._shown(request, job) if job else {}
+        extra = self._shown(request, job) | self.troubles(request, job) if job else {}
         return super().change_view(request, object_id, form_url, (extra_context or {}) | extra)
 
     @method_decorator(require_safe)
     def progress_view(self, request: HttpRequest, pk: UUID) -> HttpResponse:
         """Return the progress as a piece of HTML, for the job's page to show in place of the old one."""
-        return render(request, "admin/jobs/job/progress.html", self._shown(request, self._job(request, pk)))
+        return render(request, "admin/jobs/job/progress.html", self._shown(request, self.viewable(request, pk)))
 
     def cancel_view(self, request: HttpRequest, pk: UUID) -> HttpResponse:
         """Say what cancelling does; after the answer, do it."""
-        job = self._job(request, pk)
+        job = self.viewable(request, pk)
         if not request.user.has_perm("jobs.change_job"):
             raise PermissionDenied
         if request.method == "POST":
@@ -116,12 +117,6 @@ class JobAdmin(ReadOnlyAdmin):
             return HttpResponseRedirect(_page(pk))
         context = self.admin_site.each_context(request) | shown | {"title": "Cancel this job?", "opts": self.opts}
         return TemplateResponse(request, "admin/jobs/job/cancel.html", context)
-
-    def _job(self, request: HttpRequest, pk: UUID) -> Job:
-        job = Job.objects.select_related("service").filter(pk=pk).first()
-        if job is None or not self.has_view_permission(request, job):
-            raise Http404
-        return job
 
     def _shown(self, request: HttpRequest, job: Job) -> dict[str, Any]:
         """Return what the progress, the job's page and the question before cancelling show."""

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
+from django.conf import settings
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Q
 
 from jobs import processing
 from jobs.models import Job
@@ -14,6 +15,8 @@ from jobs.processing import Clock
 from notify.alerts import close_alert
 
 logger = logging.getLogger(__name__)
+RESUMED = "resumed by a person; waits for a worker"
+ASKED = "its missing rows were asked for by a person"
 
 
 def resume_jobs(keys: Sequence[UUID], *, now: datetime) -> list[Job]:
@@ -51,6 +54,37 @@ def process_incomplete_jobs(keys: Sequence[UUID], *, clock: Clock) -> dict[str, 
             logger.exception("Job %s could not be resumed", job.pk, extra={"job_id": str(job.pk)})
             processing.fail_job(job.pk, error, now=clock())
     return {"found": len(jobs), "repaired": finished}
+
+
+def allow_again(key: UUID, *, now: datetime) -> bool:
+    """Give a job in error all its tries back and close its alert, because a person has mended the cause.
+
+    The caller enqueues `process_incomplete_jobs` after commit; should that be lost, the job counts as stalled after
+    JOB_STALLED_AFTER and is found again. Returns False for a job that is archived, not in error, or was given its
+    tries back less than JOB_MISSING_ROWS_AFTER ago and has not failed since: a second click has no effect.
+    """
+    mine = Job.objects.filter(pk=key, status=Job.Status.ERROR, archived=False)
+    waits = Q(recoveries=0, progressed_at__gt=now - settings.JOB_MISSING_ROWS_AFTER, status_reason=RESUMED)
+    if not mine.exclude(waits).update(recoveries=0, progressed_at=now, status_reason=RESUMED):
+        return False
+    close_alert("job-stalled", f"job {key}", now=now)
+    return True
+
+
+def ask_for_missing_rows(key: UUID, *, now: datetime) -> bool:
+    """Note that a person asks for the missing rows of a finished job. Returns False where nothing can be done.
+
+    That is: a job not finished, archived, of an inactive service or without missing rows, or asked for already less
+    than JOB_MISSING_ROWS_AFTER ago. The caller enqueues `process_missing_rows` after commit.
+    """
+    mine = Job.objects.finished_uncounted().filter(pk=key, service__active=True)
+    short = mine.counted().filter(made__lt=F("notification_count"))
+    waits = Q(progressed_at__gt=now - settings.JOB_MISSING_ROWS_AFTER, status_reason=ASKED)
+    return bool(
+        Job.objects.filter(pk__in=short.values("pk"), status=Job.Status.FINISHED)
+        .exclude(waits)
+        .update(progressed_at=now, status_reason=ASKED)
+    )
 
 
 def process_missing_rows(key: UUID, *, clock: Clock) -> int:
