@@ -14,15 +14,13 @@ from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
+from jobs.admin_one_message import OneMessagePage
 from jobs.admin_problems import Problem, ProblemPages
+from jobs.admin_upload import UploadPages
 from jobs.cancelling import cancel_job
-from jobs.creation import JobRefused, create_job
-from jobs.forms import AddJobForm, comes_twice
 from jobs.models import Job
 from jobs.progress import Progress, progress_of
-from jobs.recipients_file import FileProblem
-from jobs.tasks import process_job
-from notify.admin_base import badge, list_link, local_time
+from notify.admin_base import badge, list_link
 from notify.notification_admin import status_badge
 
 _TONES = {Job.Status.COMPLETE: "good", Job.Status.FINISHED: "good", Job.Status.CANCELLED: "quiet",
@@ -31,7 +29,7 @@ _FIELD_OF_CODE = {"TEMPLATE": "template", "SERVICE": "service", "SCHEDULE": "sch
 
 
 @admin.register(Job)
-class JobAdmin(ProblemPages):
+class JobAdmin(UploadPages, ProblemPages, OneMessagePage):
     """Uploaded files, newest first."""
 
     list_display = ("original_file_name", "shown_status", "rows", "service", "template", "scheduled_for", "created_at")
@@ -71,24 +69,6 @@ class JobAdmin(ProblemPages):
     def rows(self, job: Job) -> str:
         """Count the file's rows, invalid ones included."""
         return f"{job.notification_count:,}"
-
-    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
-        """Show the form, or make a job of what was sent."""
-        if not self.has_add_permission(request):
-            raise PermissionDenied
-        form = AddJobForm(request.POST or None, request.FILES or None)
-        if request.method == "POST" and form.is_valid():
-            job = self._create(request, form)
-            if job is not None:
-                return HttpResponseRedirect(_page(job.pk))
-        context = self.admin_site.each_context(request) | {
-            "title": "Add job",
-            "opts": self.opts,
-            "form": form,
-            "media": form.media,
-            "has_templates": form.fields["template"].queryset.exists(),
-        }
-        return TemplateResponse(request, "admin/jobs/job/add_form.html", context)
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
@@ -135,36 +115,6 @@ class JobAdmin(ProblemPages):
             "may_cancel": allowed and request.user.has_perm("jobs.change_job"),
         }
 
-    def _create(self, request: HttpRequest, form: AddJobForm) -> Job | None:
-        """Make the job and wake its processing; None with an error in the form when it is refused."""
-        asked, now = form.cleaned_data, timezone.now()
-        try:
-            job = create_job(
-                asked["file"].file,
-                service=asked["service"],
-                template=asked["template"],
-                file_name=asked["file"].name,
-                now=now,
-                scheduled_for=asked["scheduled_for"],
-                encoding=asked["encoding"] or None,
-                job_id=asked["job_id"],
-                created_by=request.user,
-            )
-        except FileProblem as problem:
-            form.add_error("file", str(problem))
-            return None
-        except JobRefused as refusal:
-            form.add_error(_FIELD_OF_CODE.get(refusal.code.split("_")[0]), f"{refusal.code}: {refusal}")
-            return None
-        if job.created_at != now:
-            self.message_user(request, "This job was already made; nothing was added.", messages.WARNING)
-            return job
-        self.log_addition(request, job, [{"added": {}}])
-        if job.status == Job.Status.PENDING:
-            process_job.delay_on_commit(str(job.pk))
-        self.message_user(request, _made(job), messages.SUCCESS)
-        return job
-
     def _cancel(self, request: HttpRequest, job: Job) -> None:
         count = cancel_job(job.pk, now=timezone.now())
         if count is None:
@@ -183,11 +133,3 @@ def _words(progress: Progress) -> str:
     total = progress.job.notification_count
     words = f"{progress.created:,} of {total:,} {'row' if total == 1 else 'rows'} became messages"
     return words + (f", {progress.on_their_way:,} of them still on the way." if progress.on_their_way else ".")
-
-
-def _made(job: Job) -> str:
-    rows = "1 row" if job.notification_count == 1 else f"{job.notification_count:,} rows"
-    if job.scheduled_for is None:
-        return f"The job is made: {rows}."
-    twice = " Clocks show that time twice; the first is taken." if comes_twice(job.scheduled_for) else ""
-    return f"The job is made: {rows}, to be sent {local_time(job.scheduled_for)}.{twice}"

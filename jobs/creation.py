@@ -67,19 +67,13 @@ def create_job(
     made = Job.objects.filter(pk=key).first()
     if made is not None:
         return made
-    _refuse_unfit(service, template, scheduled_for, now=now)
+    refuse_unfit(service, template, scheduled_for, now=now)
     try:
         found = read_file(stream, template, encoding=encoding)
     except FileProblem as problem:
         _log_refusal(stream, problem)
         raise
-    left = left_today(service, template.notification_type, now=now)
-    if scheduled_for is None and found.row_count > left:
-        raise JobRefused(
-            "DAILY_LIMIT",
-            f"The file has {found.row_count:,} rows, but {service} may send only {max(left, 0):,} more today. "
-            "Send fewer rows, schedule the job for tomorrow, or ask an operator for a higher limit.",
-        )
+    refuse_over_limit(template, found.row_count, scheduled_for=scheduled_for, now=now)
     job = Job(
         pk=key,
         service=service,
@@ -88,7 +82,7 @@ def create_job(
         original_file_name=shown_name(file_name),
         encoding=found.encoding,
         delimiter=found.delimiter,
-        sha256=_sha256(stream),
+        sha256=sha256_of(stream),
         notification_count=found.row_count,
         status=Job.Status.SCHEDULED if scheduled_for else Job.Status.PENDING,
         scheduled_for=scheduled_for,
@@ -105,7 +99,8 @@ def shown_name(file_name: str) -> str:
     return name[:255] or "recipients.csv"
 
 
-def _refuse_unfit(service: Service, template: Template, scheduled_for: datetime | None, *, now: datetime) -> None:
+def refuse_unfit(service: Service, template: Template, scheduled_for: datetime | None, *, now: datetime) -> None:
+    """Raise JobRefused where no job may be made of any file: another service's template, switched off, a bad time."""
     if template.service_id != service.pk:
         raise JobRefused("TEMPLATE_OF_OTHER_SERVICE", f"The template {template} belongs to another service.")
     if not service.active:
@@ -117,6 +112,17 @@ def _refuse_unfit(service: Service, template: Template, scheduled_for: datetime 
     if scheduled_for - now > settings.JOB_SCHEDULED_AHEAD_LIMIT:
         days = settings.JOB_SCHEDULED_AHEAD_LIMIT.days
         raise JobRefused("SCHEDULE_TOO_FAR", f"Choose a time within the next {days} days.")
+
+
+def refuse_over_limit(template: Template, rows: int, *, scheduled_for: datetime | None, now: datetime) -> None:
+    """Raise JobRefused where a job that is sent at once would pass the day's limit; a scheduled one is judged then."""
+    left = left_today(template.service, template.notification_type, now=now)
+    if scheduled_for is None and rows > left:
+        raise JobRefused(
+            "DAILY_LIMIT",
+            f"The file has {rows:,} rows, but {template.service} may send only {max(left, 0):,} more today. "
+            "Send fewer rows, schedule the job for tomorrow, or ask an operator for a higher limit.",
+        )
 
 
 def _store(job: Job, stream: BinaryIO) -> Job:
@@ -136,7 +142,8 @@ def _store(job: Job, stream: BinaryIO) -> Job:
     return job
 
 
-def _sha256(stream: BinaryIO) -> str:
+def sha256_of(stream: BinaryIO) -> str:
+    """Return the hash by which the same file is recognised."""
     stream.seek(0)
     return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -148,6 +155,6 @@ def _log_refusal(stream: BinaryIO, problem: FileProblem) -> None:
         "Refused a file: %s, %s bytes, sha256 %s",
         problem.code,
         size,
-        _sha256(stream),
+        sha256_of(stream),
         extra={"code": problem.code, "count": size},
     )

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.utils.dateparse import parse_datetime
 
+from jobs.preview import Preview
 from notify.clock import from_naive_local, zone
 from notify.models import Service, Template
 
@@ -102,6 +103,24 @@ class AddJobForm(forms.Form):
                 ),
             )
         return cleaned
+
+
+class ConfirmForm(forms.Form):
+    """The sender's consent to what the preview showed."""
+
+    token = forms.CharField(widget=forms.HiddenInput, max_length=4_000)
+    job_id = forms.UUIDField(widget=forms.HiddenInput)
+    accept_invalid = forms.BooleanField(required=False)
+    accept_repeated = forms.BooleanField(required=False)
+
+    def require(self, found: Preview) -> None:
+        """Ask for what the file makes necessary: a tick for bad rows, and one for repeated recipients."""
+        if not found.valid:
+            self.add_error(None, "NO_VALID_ROWS: No row of this file can be sent. Fix the file and choose it again.")
+        if found.invalid_count and not self.cleaned_data["accept_invalid"]:
+            self.add_error("accept_invalid", "INVALID_ROWS: Tick this to send the good rows, or fix the file.")
+        if found.repeated_rows and not self.cleaned_data["accept_repeated"]:
+            self.add_error("accept_repeated", "REPEATED_RECIPIENTS: Tick this to send all of them, or fix the file.")
 
 
 def _grouped(field: TemplateField) -> list[tuple[str, Any]]:

@@ -49,7 +49,7 @@ class RowChecker:
         self.required = content.required(version.subject, version.content)
         self.region, self.sms_limit = settings.PHONE_REGION, settings.SMS_CHARACTER_LIMIT
         self.recipient_keys = [content.column_key(name) for name in recipients.recipient_columns(notification_type)]
-        self.compiled = content.compile_content(version.content)
+        self.compiled, self.subject = content.compile_content(version.content), version.subject
 
     def check(self, row: Row) -> Checked:
         """Return the row's recipient in its stored form and its values, or the reason nothing can be sent."""

@@ -47,6 +47,7 @@ INSTALLED_APPS = [
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
+    "django.contrib.humanize",
     "django.contrib.sessions",
     "django.contrib.messages",
     "whitenoise.runserver_nostatic",
@@ -183,6 +184,12 @@ RETENTION_DAYS = env.int("RETENTION_DAYS", default=7)  # where a service has no 
 SMS_CHARACTER_LIMIT = env.int("SMS_CHARACTER_LIMIT", default=918)  # six SMS parts of 153
 EMAIL_CHARACTER_LIMIT = env.int("EMAIL_CHARACTER_LIMIT", default=1_000_000)
 PHONE_REGION = env.str("PHONE_REGION", default="GB")  # of numbers written without a country code
+vars().update(env.email_url("EMAIL_URL", default="smtp://localhost:25"))  # EMAIL_BACKEND, EMAIL_HOST and so on
+EMAIL_BACKEND = env.str("EMAIL_BACKEND", default=vars()["EMAIL_BACKEND"])  # an anymail.backends.… for an interface
+EMAIL_TIMEOUT = 10  # seconds, per step of SMTP
+DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="notify@localhost")
+# Of django-anymail, such as {"POSTMARK_SERVER_TOKEN": "…"}; what an interface cannot carry is left out, not an error.
+ANYMAIL = {"IGNORE_UNSUPPORTED_FEATURES": True, "REQUESTS_TIMEOUT": 10} | env.json("ANYMAIL", default={})
 DEFAULT_SMS_SENDER = env.str("DEFAULT_SMS_SENDER", default="Notify")
 
 LOOP_FOR = seconds("LOOP_FOR", 50)  # a loop gives its place back after this long; the next tick goes on
@@ -222,6 +229,7 @@ LOGGING = {
         "celery.app.trace": {"level": "WARNING"},  # its INFO line would print what tasks return
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.beat": {"level": "WARNING"},
+        "mail.log": {"level": "WARNING"},  # the simulator's mail server would name recipients
         "django_celery_beat": {"level": "WARNING"},
     },
 }

@@ -63,6 +63,7 @@ def apply_batch(*, now: datetime, limit: int = BATCH) -> int:
         for receipt in receipts:
             receipt.provider = providers[receipt.provider_id]
         _read(receipts, now=now)
+        _name(receipts)
         named = {receipt.notification_id for receipt in receipts if receipt.notification_id}
         locked = Notification.objects.filter(pk__in=named).order_by("pk").select_for_update()
         messages = {message.pk: message for message in locked}
@@ -77,7 +78,8 @@ def apply_batch(*, now: datetime, limit: int = BATCH) -> int:
 def _read(receipts: list[Receipt], *, now: datetime) -> None:
     """Fill in what each receipt says; an array becomes one receipt per element, added to the list."""
     backends: dict[int, Backend] = {}
-    for receipt in [receipt for receipt in receipts if receipt.outcome != PARKED]:  # those were read before
+    # A parked one that names a message was read before; one that does not is read anew for the provider's own id.
+    for receipt in [one for one in receipts if one.outcome != PARKED or not (one.notification_id or one.body == b"")]:
         provider = receipt.provider
         try:
             if provider.pk not in backends:
@@ -135,7 +137,16 @@ def _fill(receipt: Receipt, report: Report) -> None:
     except ValueError:
         receipt.notification_id = None
     receipt.reported, receipt.reason, receipt.code = report.status, report.reason[:200], report.code[:40]
-    receipt.occurred_at = report.occurred_at
+    receipt.occurred_at, receipt.named = report.occurred_at, report.provider_reference
+
+
+def _name(receipts: Sequence[Receipt]) -> None:
+    """Find the messages of receipts that name only the provider's own id, among those this provider carried."""
+    unnamed = [one for one in receipts if not one.notification_id and getattr(one, "named", "")]
+    rows = Notification.objects.filter(provider_reference__in={one.named for one in unnamed}) if unnamed else []
+    found = {(row.provider_name, row.provider_reference): row.pk for row in rows}
+    for receipt in unnamed:
+        receipt.notification_id = found.get((receipt.provider.identifier, receipt.named))
 
 
 def _judge(receipt: Receipt, message: Notification | None, *, now: datetime) -> None:

@@ -6,6 +6,7 @@ and providers/unknown.py decides.
 
 import logging
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -17,12 +18,12 @@ from django.db import connection, transaction
 from callbacks.outcomes import settle
 from notify.alerts import close_alert, raise_alert
 from notify.loops import Due, flow, in_slots
-from notify.models import Notification
+from notify.models import Notification, NotificationType
 from providers import results, unknown
 from providers.backends import Backend, Message, Outcome, Result, client_session, load_backend
 from providers.models import Pause, Provider
 from providers.shares import choose
-from providers.words import Words
+from providers.words import Words, html
 
 logger = logging.getLogger(__name__)
 LOOP = "providers.send_due_notifications"
@@ -112,16 +113,25 @@ class Sending:
             problem = f"{provider.identifier} cannot be used ({type(error).__name__})"
             return Claimed(notification, provider, problem=problem, at_fault=False)
         try:
-            message = Message(
-                id=str(notification.pk),
-                recipient=notification.recipient,
-                body=self.words.body(notification),
-                sender=notification.service.sms_sender or settings.DEFAULT_SMS_SENDER,
-            )
+            message = self._message(notification)
         except Exception as error:
             logger.exception("Notification %s cannot be built", notification.pk)
             return Claimed(notification, provider, problem=f"the message cannot be built ({type(error).__name__})")
         return Claimed(notification, provider, message)
+
+    def _message(self, notification: Notification) -> Message:
+        key, service, text = str(notification.pk), notification.service, self.words.body(notification)
+        if notification.notification_type == NotificationType.SMS:
+            return Message(key, notification.recipient, text, service.sms_sender or settings.DEFAULT_SMS_SENDER)
+        return Message(
+            key,
+            notification.recipient,
+            text,
+            service.email_from_name or service.name,
+            subject=self.words.subject(notification),
+            html=html(text),
+            reply_to=service.email_reply_to,
+        )
 
     def _backend(self, provider: Provider) -> Backend:
         key = (provider.pk, provider.updated_at)
@@ -129,17 +139,26 @@ class Sending:
             self._backends[key] = load_backend(provider.backend, provider.config)
         return self._backends[key]
 
+    def close(self) -> None:
+        """Close what the backends held open between messages."""
+        for backend in self._backends.values():
+            backend.close()
+
 
 def send_due(*, now: datetime) -> int:
     """Send what is due in one of the loop's places. Returns how many messages were handled."""
     judge_providers(now=now)
     unknown.tell(now=now)
-    concurrency = settings.SENDING_CONCURRENCY
     return in_slots(
         LOOP,
-        lambda until: flow(Sending(), until=until, opened=lambda: client_session(limit=concurrency)),
+        _carry,
         waiting=lambda: Notification.objects.next_due(before=datetime.now(UTC), types=able_types()) is not None,
     )
+
+
+def _carry(until: float) -> int:
+    with closing(Sending()) as work:
+        return flow(work, until=until, opened=lambda: client_session(limit=work.concurrency))
 
 
 def able_types() -> list[str]:

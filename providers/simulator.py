@@ -1,4 +1,4 @@
-"""Providers to play with: one process that answers as MMG, Firetext and a service's callback address.
+"""Providers to play with: one process that answers as MMG, Firetext, a mail server and a service's callback address.
 
 It takes messages, sends real receipts back, and does on request what real providers do on bad days: refuse, put off,
 take a message and cut the line, take it and never answer. What it was asked and what it did is in its ledger, which is
@@ -20,6 +20,7 @@ from aiohttp import web
 
 from providers.simulator_options import Options
 from providers.simulator_receipts import Postman, firetext_body, mmg_body
+from providers.simulator_smtp import mail_server
 
 TAKEN = ("accepted", "cut", "hung")  # fates in which the provider has the message, whatever the caller heard
 
@@ -29,7 +30,7 @@ class SimulatorBusy(Exception):
 
 
 class Simulator:
-    """The three desks behind one port. url is set once it listens."""
+    """The desks behind one port, and the mail desk behind its own. url and mail_address are set once it listens."""
 
     def __init__(self, options: Options, ledger: TextIO, postman: Postman) -> None:
         self.options = options
@@ -38,6 +39,7 @@ class Simulator:
         self.random = random.Random(options.seed)  # noqa: S311 - chance to play with, not a secret
         self.counts: Counter[str] = Counter()
         self.address = ""
+        self.mail_address = ""
 
     @property
     def url(self) -> str:
@@ -99,11 +101,7 @@ class Simulator:
         """Let chance choose what becomes of a message; one that is taken gets a receipt, answered or not."""
         fate = self.choose(self.options.answers, otherwise="accepted")
         self.enter(reference, "sms", fate)
-        if fate in TAKEN:
-            settled_at = datetime.now(UTC) + timedelta(seconds=self.options.receipt_delay)
-            path, body = receipt(self.choose(self.options.statuses, otherwise="delivered"), settled_at)
-            for _ in range(2 if self.random.random() < self.options.duplicate_rate else 1):
-                self.postman.post(path, body, delay=self.options.receipt_delay)
+        self.report(fate, receipt)
         if fate == "hung":
             await asyncio.Event().wait()  # until the caller leaves, or the simulator stops
         await asyncio.sleep(self.options.answer_delay)
@@ -113,6 +111,15 @@ class Simulator:
             busy = {"Description": "Busy", "description": "Busy"}  # as the one says it, and as the other does
             return web.json_response(busy, status=429, headers={"Retry-After": "1"})
         return refused if fate == "refused" else accepted
+
+    def report(self, fate: str, receipt: Callable[[str, datetime], tuple[str, dict[str, Any]]]) -> None:
+        """Send what a message that was taken gets back: one receipt, or by chance the same one twice."""
+        if fate not in TAKEN:
+            return
+        settled_at = datetime.now(UTC) + timedelta(seconds=self.options.receipt_delay)
+        path, body = receipt(self.choose(self.options.statuses, otherwise="delivered"), settled_at)
+        for _ in range(2 if self.random.random() < self.options.duplicate_rate else 1):
+            self.postman.post(path, body, delay=self.options.receipt_delay)
 
     async def callback(self, request: web.Request) -> web.StreamResponse:
         """Be a service that is told what became of a message."""
@@ -128,7 +135,9 @@ class Simulator:
     async def summary(self, request: web.Request) -> web.StreamResponse:
         """Show what was counted so far."""
         receipts = {"sent": self.postman.sent, "waiting": self.postman.queue.qsize(), "repeated": self.postman.repeated}
-        return web.json_response({"requests": dict(sorted(self.counts.items())), "receipts": receipts})
+        return web.json_response(
+            {"requests": dict(sorted(self.counts.items())), "receipts": receipts, "smtp": self.mail_address}
+        )
 
     def choose(self, rates: dict[str, float], *, otherwise: str) -> str:
         """Draw one of the named chances."""
@@ -174,6 +183,7 @@ async def start(options: Options) -> AsyncIterator[Simulator]:
                 await web.TCPSite(runner, options.host, options.port, backlog=1024).start()
                 host, port = runner.addresses[0][:2]
                 simulator.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-                yield simulator
+                async with mail_server(simulator, options.host, options.smtp_port) as simulator.mail_address:
+                    yield simulator
             finally:
                 await runner.cleanup()

@@ -24,6 +24,7 @@ class Options:
 
     host: str = "127.0.0.1"
     port: int = 0  # 0: any free one
+    smtp_port: int = 0  # as port; of the mail server
     web: str = ""
     receipt_user: str = "simulator"
     receipt_password: str = "simulator"  # noqa: S105 - the default of a toy
@@ -49,8 +50,9 @@ class Options:
                 raise OptionProblem(f"{name} is {value:g}: give a share of all requests from 0 to 1, such as 0.05.")
             if option.metadata == DELAY and not (math.isfinite(value) and 0 <= value <= DELAY_LIMIT):
                 raise OptionProblem(f"{name} is {value:g}: give seconds from 0 to {DELAY_LIMIT:g}.")
-        if not 0 <= self.port <= 65_535:
-            raise OptionProblem(f"--port is {self.port}: give 1 to 65535, or 0 for any free port.")
+        for name, port in (("--port", self.port), ("--smtp-port", self.smtp_port)):
+            if not 0 <= port <= 65_535:
+                raise OptionProblem(f"{name} is {port}: give 1 to 65535, or 0 for any free port.")
         if self.web and (urlsplit(self.web).scheme not in ("http", "https") or not urlsplit(self.web).hostname):
             raise OptionProblem("--web is no address of a web process: give one such as http://localhost:8000.")
         if ":" in self.receipt_user:

@@ -11,7 +11,9 @@ from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
+from notify.models import NotificationType
 from providers import receipts
+from providers.esp import VIEWS, label
 from providers.models import Provider
 from providers.tasks import apply_receipts
 
@@ -28,14 +30,42 @@ def receive(request: HttpRequest, identifier: str) -> HttpResponse:
     """
     provider = Provider.objects.filter(identifier=identifier).first()
     if provider is None or not _authenticated(request, provider):
-        logger.warning("A receipt for %s was refused: wrong credentials", identifier[:50])
-        answer = JsonResponse({"error": "Wrong or missing credentials."}, status=401)
-        answer["WWW-Authenticate"] = 'Basic realm="receipts"'
-        return answer
+        return _refused(identifier)
+    return _stored(request, provider, request.headers.get("Content-Type", ""))
+
+
+@csrf_exempt
+@require_POST
+def receive_email(request: HttpRequest, esp: str) -> HttpResponse:
+    """Store one delivery report in this email provider's form; the credentials say which of our providers it is of.
+
+    Answers as `receive`, and 404 with the known names for a form that nobody here can read.
+    """
+    mine = [
+        provider
+        for provider in Provider.objects.filter(notification_type=NotificationType.EMAIL).order_by("identifier")
+        if _authenticated(request, provider)
+    ]
+    if not mine:
+        return _refused(esp)
+    if esp not in VIEWS:
+        known = ", ".join(sorted(VIEWS))
+        return JsonResponse({"error": f"Reports in this form are not known. Use one of: {known}."}, status=404)
+    return _stored(request, mine[0], label(esp, request.headers.get("Content-Type", "")))
+
+
+def _refused(name: str) -> HttpResponse:
+    logger.warning("A receipt for %s was refused: wrong credentials", name[:50], extra={"provider": name[:50]})
+    answer = JsonResponse({"error": "Wrong or missing credentials."}, status=401)
+    answer["WWW-Authenticate"] = 'Basic realm="receipts"'
+    return answer
+
+
+def _stored(request: HttpRequest, provider: Provider, content_type: str) -> HttpResponse:
     body = _body(request)
     if body is None:
         return JsonResponse({"error": f"At most {settings.RECEIPT_BYTES_LIMIT:,} bytes."}, status=413)
-    receipts.store(provider, body, request.headers.get("Content-Type", ""), now=timezone.now())
+    receipts.store(provider, body, content_type, now=timezone.now())
     apply_receipts.nudge()
     return JsonResponse({"result": "success"})
 

@@ -11,13 +11,13 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from jobs.admin import process_job
+from jobs.admin_upload import process_job
 from jobs.models import Job
 from notify.models import Notification
 from notify.testing import make_job, make_notification, make_service, make_template
 
 pytestmark = pytest.mark.django_db
-LIST, ADD = "/admin/jobs/job/", "/admin/jobs/job/add/"
+LIST, ADD, CONFIRM = "/admin/jobs/job/", "/admin/jobs/job/add/", "/admin/jobs/job/confirm/"
 CSV = b"phone number,name,date\n07700900123,Anna,1 May\n07700900124,Bo,2 May\n"
 Status = Job.Status
 
@@ -51,6 +51,19 @@ def form(template, *, data=CSV, name="people.csv", **fields):
     return filled | fields
 
 
+def agree(client, shown, **fields):
+    """Agree to what the preview shows."""
+    assert (shown.status_code, Job.objects.exists()) == (200, False)
+    found = shown.context["form"]
+    answers = {name: found[name].value() for name in ("token", "job_id")} | {"accept_invalid": "on"} | fields
+    return client.post(CONFIRM, answers)
+
+
+def add(client, filled, **fields):
+    """Send a form and agree to the preview."""
+    return agree(client, client.post(ADD, filled), **fields)
+
+
 def refused(client, filled):
     """Send a form that must be refused, and return the page."""
     answer = client.post(ADD, filled)
@@ -64,7 +77,7 @@ def test_a_file_becomes_a_job_that_is_woken_after_commit(
 ):
     template = make_template()
     with django_capture_on_commit_callbacks() as callbacks:
-        answer = admin_client.post(ADD, form(template))
+        answer = add(admin_client, form(template))
     job = Job.objects.get()
     assert answer.url == page(job)
     assert (job.notification_count, job.status, job.created_by) == (2, Status.PENDING, admin_user)
@@ -80,7 +93,12 @@ def test_a_file_becomes_a_job_that_is_woken_after_commit(
 def test_sending_the_form_twice_makes_one_job_and_says_so(admin_client, woken):
     template = make_template()
     filled = form(template)
-    first = admin_client.post(ADD, filled)
+    shown = admin_client.post(ADD, filled)
+    first = agree(admin_client, shown)
+    found = {name: shown.context["form"][name].value() for name in ("token", "job_id")}
+    twice = admin_client.post(CONFIRM, found, follow=True)
+    assert twice.redirect_chain[0][0] == first.url
+    assert "already made" in twice.content.decode()
     again = admin_client.post(ADD, form(template, job_id=filled["job_id"]), follow=True)
     assert Job.objects.count() == 1
     assert again.redirect_chain[0][0] == first.url
@@ -103,7 +121,7 @@ def test_each_form_has_an_id_of_its_own_and_keeps_it_after_a_mistake(admin_clien
         (b"", "CSV_EMPTY"),
         (b"phone number,name,date\n", "CSV_NO_ROWS"),
         (b"phone number,nmae,date\n07700900123,Anna,1 May\n", "CSV_MISSING_COLUMN"),
-        ("phone number,name,date\n07700900123,Zoë,1 May\n".encode("cp1252"), "CSV_ENCODING"),
+        (b"phone number,name,date\n07700900123,Zo\x81,1 May\n", "CSV_ENCODING"),  # not Windows-1252 either
     ],
 )
 def test_a_file_that_cannot_be_used_is_refused_at_its_field_with_nothing_stored(admin_client, storage, data, code):
@@ -114,7 +132,7 @@ def test_a_file_that_cannot_be_used_is_refused_at_its_field_with_nothing_stored(
 
 def test_windows_1252_is_read_when_the_sender_says_so(admin_client, woken):
     data = "phone number,name,date\n07700900123,Zoë,1 May\n".encode("cp1252")
-    assert admin_client.post(ADD, form(make_template(), data=data, encoding="cp1252")).status_code == 302
+    assert add(admin_client, form(make_template(), data=data, encoding="cp1252")).status_code == 302
     assert Job.objects.get().encoding == "cp1252"
 
 
@@ -149,7 +167,7 @@ def test_a_time_that_cannot_be_kept_is_refused_at_its_field(admin_client, typed,
 @pytest.mark.time_machine(datetime(2026, 6, 30, 12, 0, tzinfo=UTC), tick=False)
 def test_a_scheduled_time_is_local_and_such_a_job_is_not_woken(admin_client, woken, django_capture_on_commit_callbacks):
     with django_capture_on_commit_callbacks(execute=True):
-        answer = admin_client.post(ADD, form(make_template(), scheduled_for="2026-07-01T09:30"), follow=True)
+        answer = admin_client.get(add(admin_client, form(make_template(), scheduled_for="2026-07-01T09:30")).url)
     job = Job.objects.get()
     assert (job.status, job.scheduled_for) == (Status.SCHEDULED, datetime(2026, 7, 1, 8, 30, tzinfo=UTC))
     assert "to be sent 1 Jul 2026, 09:30 BST" in answer.content.decode()
@@ -164,7 +182,7 @@ def test_a_time_that_clocks_skip_in_spring_is_refused(admin_client):
 
 @pytest.mark.time_machine(datetime(2026, 10, 24, 12, 0, tzinfo=UTC), tick=False)
 def test_of_a_time_that_comes_twice_in_autumn_the_first_is_taken_with_a_note(admin_client):
-    answer = admin_client.post(ADD, form(make_template(), scheduled_for="2026-10-25T01:30"), follow=True)
+    answer = admin_client.get(add(admin_client, form(make_template(), scheduled_for="2026-10-25T01:30")).url)
     assert Job.objects.get().scheduled_for == datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
     assert "twice; the first is taken" in answer.content.decode()
 

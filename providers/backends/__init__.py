@@ -21,12 +21,19 @@ CODE_LENGTH = 40
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One SMS to hand over. id is our notification's, the client reference; recipient is E.164."""
+    """One message to hand over. id is our notification's, the client reference.
+
+    recipient: an E.164 number, or an email address. sender: what the recipient sees; of an email, the name alone.
+    subject, html and reply_to are of emails only.
+    """
 
     id: str
     recipient: str
     body: str
     sender: str
+    subject: str = ""
+    html: str = ""
+    reply_to: str = ""
 
 
 class Outcome(StrEnum):
@@ -54,8 +61,9 @@ class Report:
 
     status: `pending`, `delivered`, `temporary-failure`, `permanent-failure`, `unclear-failure` (the provider gives no
     known cause, so other receipts decide), or empty when its code is unknown. occurred_at: the provider's own time in
-    UTC, None when missing or impossible. An element of an array that cannot be read is a report without reference
-    whose code is that of a ReceiptProblem.
+    UTC, None when missing or impossible. provider_reference: the provider's own id, where it does not repeat ours. A
+    status that is no rank of the channel (`complaint`, `noted`) is recorded and changes nothing.
+    An element of an array that cannot be read is a report without reference whose code is that of a ReceiptProblem.
     """
 
     reference: str
@@ -63,6 +71,7 @@ class Report:
     reason: str = ""
     code: str = ""
     occurred_at: datetime | None = None
+    provider_reference: str = ""
 
 
 class ReceiptProblem(Exception):
@@ -88,6 +97,9 @@ class Backend:
     def read_receipt(self, body: bytes, content_type: str) -> list[Report]:
         """Read what the provider reported; Content-Type is not trusted. Raises ReceiptProblem."""
         raise NotImplementedError
+
+    def close(self) -> None:
+        """Give back what was held open between messages; called once, at the end of a loop."""
 
 
 def load_backend(path: str, config: Mapping[str, str]) -> Backend:

@@ -4,7 +4,7 @@ import pytest
 
 from notify.models import TemplateVersion
 from notify.testing import make_notification, make_template
-from providers.words import Words
+from providers.words import Words, html
 
 pytestmark = pytest.mark.django_db
 
@@ -45,3 +45,43 @@ def test_a_version_that_is_gone_raises():
     TemplateVersion.objects.all().delete()
     with pytest.raises(TemplateVersion.DoesNotExist):
         Words().body(message)
+
+
+def test_a_subject_stays_in_one_line_whatever_its_values_hold():
+    message = make_notification(notification_type="email", personalisation={"name": "A\r\nBcc: b\u2028c", "date": ""})
+    assert Words().subject(message) == "For A Bcc: b c"
+
+
+def test_a_text_message_has_no_subject():
+    assert Words().subject(make_notification()) == ""
+
+
+def test_html_shows_text_as_it_is_and_keeps_its_lines():
+    written = html('<b>Tom & "Jo"</b>\nsecond line\n\n\n<script>alert(1)</script>\n')
+    assert "<p>&lt;b&gt;Tom &amp; &quot;Jo&quot;&lt;/b&gt;<br>\nsecond line</p>" in written
+    assert "<p>&lt;script&gt;alert(1)&lt;/script&gt;</p>" in written
+    assert "<script" not in written
+
+
+@pytest.mark.parametrize(
+    ("text", "address", "after"),
+    [
+        ("See https://example.org/a?b=1&c=2.", "https://example.org/a?b=1&amp;c=2", "."),
+        ("See (http://example.org/).", "http://example.org/", ")."),
+        ("HTTPS://EXAMPLE.ORG/x, now", "HTTPS://EXAMPLE.ORG/x", ", now"),
+    ],
+)
+def test_web_addresses_become_links_without_the_full_stop_after_them(text, address, after):
+    assert f'<a href="{address}">{address}</a>{after}' in html(text)
+
+
+@pytest.mark.parametrize("text", ["javascript:alert(1)", "ftp://example.org/", "data:text/html,x", "https://", "a@b.c"])
+def test_nothing_else_becomes_a_link(text):
+    assert "<a " not in html(text)
+
+
+def test_no_value_ends_the_attribute_of_a_link():
+    written = html('https://example.org/"onmouseover="alert(1) https://example.org/\'x')
+    assert written.count("<a ") == 2
+    assert 'href="https://example.org/"' in written
+    assert '"onmouseover' not in written

@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 HELP = {
     "host": (str, "address to listen on"),
     "port": (int, "port to listen on; 0 for any free one"),
+    "smtp_port": (int, "port of the mail server; 0 for any free one, which GET / names"),
     "web": (str, "where receipts go, such as http://localhost:8000; empty for no receipts"),
     "receipt_user": (str, "name the receipts are authenticated with"),
     "receipt_password": (str, "password the receipts are authenticated with"),
@@ -43,7 +44,7 @@ HELP = {
 class Command(BaseCommand):
     """Needs no database; ends with 0 on SIGTERM or SIGINT, 2 for an impossible option, 3 when it cannot start."""
 
-    help = "Play MMG (/mmg/), Firetext (/firetext/) and a callback address (/callbacks/). GET / shows the counts."
+    help = "Play MMG (/mmg/), Firetext (/firetext/), a callback address (/callbacks/) and a mail server; GET / counts."
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -78,6 +79,7 @@ async def serve(options: Options, ready_file: Path | None) -> None:
         ready_file.unlink(missing_ok=True)  # of an earlier run, whose address nobody should use
     async with simulator.start(options) as running:
         logger.info("Simulator listens on %s", running.url, extra={"url": running.url})
+        logger.info("Its mail server on %s", running.mail_address, extra={"address": running.mail_address})
         if ready_file:
             announce(ready_file, running.address)
         await stop.wait()

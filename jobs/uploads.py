@@ -1,0 +1,69 @@
+"""Files between upload and consent: kept in the job storage, known only by a signed token, gone after a day."""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta
+from typing import Any, BinaryIO
+
+from django.core import signing
+from django.core.files import File
+
+from jobs.models import job_storage
+
+FOLDER = "uploads"
+KEPT_FOR = timedelta(hours=24)
+_SALT = "jobs.uploads"
+
+
+class UploadGone(Exception):
+    """The kept file is not there any more, or the token is not this person's."""
+
+    code = "UPLOAD_GONE"
+
+    def __init__(self) -> None:
+        super().__init__("The file is not kept any more (a day at most). Choose it again.")
+
+
+def keep(stream: BinaryIO, *, user: Any, now: datetime, **facts: Any) -> str:
+    """Keep a file for its sender. Returns a token that holds the facts and opens the file again for this user.
+
+    Files that were kept for more than KEPT_FOR are removed on this occasion.
+    """
+    _sweep(now=now)
+    stream.seek(0)
+    name = job_storage().save(f"{FOLDER}/{uuid.uuid4()}.csv", File(stream))
+    return signing.dumps({"name": name, "user": user.pk, **facts}, salt=_SALT)
+
+
+def facts_of(token: str, *, user: Any) -> dict[str, Any]:
+    """Return what a token holds; raises UploadGone for another user's, an old or a made-up one."""
+    try:
+        facts = signing.loads(token, salt=_SALT, max_age=KEPT_FOR)
+    except signing.BadSignature:
+        raise UploadGone from None
+    if facts["user"] != user.pk or not job_storage().exists(facts["name"]):
+        raise UploadGone
+    return facts
+
+
+@contextmanager
+def opened(facts: dict[str, Any]) -> Iterator[BinaryIO]:
+    """Open the kept file for reading, and close it."""
+    with job_storage().open(facts["name"], "rb") as kept:
+        yield kept.file
+
+
+def forget(facts: dict[str, Any]) -> None:
+    """Remove a file that became a job, or that its sender takes back."""
+    job_storage().delete(facts["name"])
+
+
+def _sweep(*, now: datetime) -> None:
+    """Remove files whose senders never came back."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        for name in job_storage().listdir(FOLDER)[1]:
+            path = f"{FOLDER}/{name}"
+            with suppress(FileNotFoundError):  # two uploads may sweep at once
+                if job_storage().get_created_time(path) < now - KEPT_FOR:
+                    job_storage().delete(path)
