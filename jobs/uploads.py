@@ -1,19 +1,24 @@
 """Files between upload and consent: kept in the job storage, known only by a signed token, gone after a day."""
 
+import logging
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any, BinaryIO
 
+from django.conf import settings
 from django.core import signing
 from django.core.files import File
+from django.http import HttpRequest, HttpResponse
 
 from jobs.models import job_storage
 
+logger = logging.getLogger(__name__)
 FOLDER = "uploads"
 KEPT_FOR = timedelta(hours=24)
 _SALT = "jobs.uploads"
+_FORM_BYTES = 100_000  # what the other fields of the form may take
 
 
 class UploadGone(Exception):
@@ -45,6 +50,24 @@ def facts_of(token: str, *, user: Any) -> dict[str, Any]:
     if facts["user"] != user.pk or not job_storage().exists(facts["name"]):
         raise UploadGone
     return facts
+
+
+def refuse_too_large(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Middleware: answer a body over JOB_FILE_BYTES_LIMIT with 413 before any of it is read or stored.
+
+    Before the CSRF check, which would read the whole form. A body without a length is read as empty by Django.
+    """
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        length = request.META.get("CONTENT_LENGTH") or "0"
+        if length.isascii() and length.isdigit() and int(length) > settings.JOB_FILE_BYTES_LIMIT + _FORM_BYTES:
+            logger.info("Refused an upload of %s bytes", length, extra={"count": int(length)})
+            limit = settings.JOB_FILE_BYTES_LIMIT // 1_000_000
+            text = f"UPLOAD_TOO_LARGE: The file is larger than {limit} MB. Split it into several files."
+            return HttpResponse(text, status=413, content_type="text/plain; charset=utf-8")
+        return get_response(request)
+
+    return middleware
 
 
 @contextmanager

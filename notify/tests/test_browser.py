@@ -160,7 +160,9 @@ def test_a_job_is_added_with_the_templates_of_the_chosen_service_only(browser, t
         page.select_option("#id_template", str(mine.pk))
         page.set_input_files("#id_file", str(file))
         page.fill("#id_scheduled_for", f"{tomorrow:%Y-%m-%dT%H:%M}")  # so that no worker is woken
-        page.click("text=Make the job")
+        page.click("text=Check the file")
+        page.get_by_text("Anna, your appointment is on 1 May.").wait_for()
+        page.click("input[value=Schedule]")
         page.get_by_text("The job is made: 1 row, to be sent").wait_for()
         return offered
 
