@@ -14,6 +14,8 @@ def pause_sending(*, reason: str, by: Any = None, now: datetime) -> bool:
 
     What is on the wire is finished; every loop looks again before it claims more.
     """
+    if Pause.objects.on().exists():
+        return False
     pause = Pause(paused_at=now, reason=reason[:300], paused_by=by)
     Pause.objects.bulk_create([pause], ignore_conflicts=True)  # of two at once one wins
     raise_alert(

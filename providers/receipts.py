@@ -174,7 +174,7 @@ def _judge(receipt: Receipt, message: Notification | None, *, now: datetime) -> 
         raise_alert(
             "unknown-receipt-code", f"{name} {receipt.code}",
             f"{name} reported code {receipt.code}, which is not known; no status was changed and the receipt is kept. "
-            "Add the code to the provider's backend, then run replay_receipts. See README, unknown-receipt-code.",
+            "Ask the provider what it means and add it to the provider's backend. See README, unknown-receipt-code.",
             now=now,
         )  # fmt: skip
     else:

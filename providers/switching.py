@@ -64,7 +64,7 @@ def decide(
 ) -> Decision:
     """Say what the slow rule does; standings: the active providers of one channel.
 
-    Nothing moves when fewer than two are active, every one is slow, a share of the channel changed within
+    Nothing moves when every one is slow (the only one included), a share of the channel changed within
     `settle_for`, or the slow one or every possible receiver is held.
     """
     slow = [standing for standing in standings if standing.is_slow(policy)]
@@ -73,7 +73,7 @@ def decide(
         return Decision(Verdict.FINE)
     if len(slow) == len(standings):
         return Decision(Verdict.ALL_SLOW, names)
-    if last_change is not None and last_change > now - policy.settle_for:
+    if last_change is not None and last_change >= now - policy.settle_for:
         return Decision(Verdict.SETTLING, names)
     giving = [standing for standing in slow if standing.share and not standing.held]
     receiving = [standing for standing in standings if standing not in slow and not standing.held]
@@ -97,9 +97,6 @@ def switch_on_slow_delivery(*, now: datetime, notification_type: str = Notificat
     policy = policy_of(notification_type)
     with transaction.atomic():
         rows = list(Provider.objects.carrying(notification_type).select_for_update().defer("config"))
-        if len(rows) < 2:
-            _alerts(Decision(Verdict.FINE), notification_type, now=now)
-            return {"found": 0, "repaired": 0}
         seen = samples(policy, now=now)
         standings = [
             Standing(row.identifier, row.share, row.is_held(now), *seen.get(row.identifier, (0, 0))) for row in rows
