@@ -74,6 +74,14 @@ ROWS = (
     ),
     Row("providers.apply_receipts", LOOP, 50, "receipts wait to be applied", "providers.receipts.due"),
     Row("callbacks.deliver_due_callbacks", LOOP, 50, "callbacks wait to be delivered", "callbacks.delivery.due"),
+    Row(
+        "notify.delete_notifications_older_than_retention", LOOP, 3_600, "messages are past their retention",
+        "notify.deletion.due", minute="0", hour="3",
+    ),
+    Row(
+        "notify.send_daily_performance_platform_stats", LOOP, 3_600, "yesterday's messages are not counted yet",
+        "notify.totals.due", minute="0", hour="2",
+    ),
 )  # fmt: skip
 
 

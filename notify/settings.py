@@ -182,6 +182,7 @@ JOB_REPAIRED_FOR = seconds(
 )  # the shortest retention: older jobs may have lost rows to it
 JOB_RECOVERIES_LIMIT = env.int("JOB_RECOVERIES_LIMIT", default=3)  # then a person looks
 RETENTION_DAYS = env.int("RETENTION_DAYS", default=7)  # where a service has no data retention of its own
+PERFORMANCE_PLATFORM_URL = env.str("PERFORMANCE_PLATFORM_URL", default="")  # empty: totals are stored, not pushed
 SMS_CHARACTER_LIMIT = env.int("SMS_CHARACTER_LIMIT", default=918)  # six SMS parts of 153
 EMAIL_CHARACTER_LIMIT = env.int("EMAIL_CHARACTER_LIMIT", default=1_000_000)
 PHONE_REGION = env.str("PHONE_REGION", default="GB")  # of numbers written without a country code

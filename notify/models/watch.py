@@ -79,6 +79,8 @@ class DailyTotal(models.Model):
     notification_type = models.CharField(max_length=10, choices=NotificationType)
     counts = models.JSONField(default=dict, help_text="Status: number of messages.")
     sent_within_ten_seconds = models.PositiveIntegerField(default=0)
+    thinned = models.BooleanField(default=False, help_text="Retention deleted messages of it: never counted again.")
+    pushed_at = models.DateTimeField(null=True, blank=True, help_text="When it was reported as it stands.")
 
     class Meta:
         ordering = ["-day"]

@@ -1,0 +1,21 @@
+"""Callbacks stand on their own: they hold no notification back and go by their own age."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.db.models.functions import Coalesce
+
+from callbacks.models import Callback
+
+KEPT_FOR = timedelta(days=30)  # after a callback was delivered or given up
+BATCH = 1_000
+
+
+def run(keys: Sequence[UUID], *, now: datetime) -> int:
+    """Delete a batch of callbacks finished for longer than KEPT_FOR, when asked without keys. Returns how many."""
+    if keys:
+        return 0
+    finished = Callback.objects.filter(status__in=Callback.FINAL).alias(ended=Coalesce("delivered_at", "due_at"))
+    old = finished.filter(ended__lt=now - KEPT_FOR).order_by("pk")  # the oldest keys come first
+    return Callback.objects.filter(pk__in=list(old.values_list("pk", flat=True)[:BATCH])).delete()[0]

@@ -1,0 +1,105 @@
+"""Deleting what is past retention: in bounded batches, each its own transaction, asking every floor from the top down.
+
+N days keep N whole local days plus today. Only final messages go, those of a job only once it is archived (an archived
+job is never processed again, so nothing comes back), and only after their day's totals are stored.
+"""
+
+import logging
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Min, Q, QuerySet
+
+from notify import floors, totals
+from notify.celery import stopping
+from notify.clock import local_date, local_day, local_midnight
+from notify.loops import KEYS_SHOWN, Due, refuse_transaction
+from notify.models import DailyTotal, DataRetention, Notification, NotificationType, Service
+
+logger = logging.getLogger(__name__)
+BATCH = 1_000  # rows per transaction: measured, more is no faster
+
+
+def retention_days() -> Callable[[UUID, str], int]:
+    """Return the function that gives the days kept of a service's messages of one type."""
+    own = {(row.service_id, row.notification_type): row.days for row in DataRetention.objects.all()}
+    return lambda service, kind: own.get((service, kind), settings.RETENTION_DAYS)
+
+
+def removable(service: UUID, kind: str, *, before: datetime) -> QuerySet[Notification]:
+    """Return the final messages from before a moment whose job, if any, is archived."""
+    done = Notification.objects.filter(service=service, notification_type=kind, status__in=Notification.FINAL)
+    return done.filter(Q(job=None) | Q(job__archived=True), created_at__lt=before)
+
+
+def delete_past_retention(*, now: datetime) -> dict[str, int]:
+    """Delete what is past retention, one service and channel after another; stops where the worker is told to.
+
+    A failure stops only its service and channel and is logged; the next run goes on there. Two runs at once share the
+    work. Returns how many messages and callbacks went.
+    """
+    refuse_transaction()
+    today, deleted = local_date(now), 0
+    for service, kind, days in _kept_days():
+        try:
+            deleted += _delete_of(service, kind, today - timedelta(days=days), now=now)
+        except Exception as error:
+            logger.warning("Retention of service %s, %s, stopped", service, kind, exc_info=error)
+    callbacks = 0
+    while not stopping() and (gone := sum(floors.ask("retention", [], now=now).values())):
+        callbacks += gone
+    return {"deleted": deleted, "callbacks": callbacks}
+
+
+def due(*, now: datetime) -> Due:
+    """Say how many messages would go now."""
+    today, count, oldest, keys = local_date(now), 0, None, []
+    for service, kind, days in _kept_days():
+        part = Due.of(removable(service, kind, before=local_midnight(today - timedelta(days=days))), "created_at")
+        count += part.count
+        keys += part.keys
+        oldest = min(filter(None, (oldest, part.oldest)), default=None)
+    return Due(count, oldest, keys[:KEYS_SHOWN])
+
+
+def _kept_days() -> list[tuple[UUID, str, int]]:
+    days = retention_days()
+    services = Service.objects.order_by("pk").values_list("pk", flat=True)
+    return [(service, kind, days(service, kind)) for service in services for kind in NotificationType.values]
+
+
+def _delete_of(service: UUID, kind: str, first_kept: date, *, now: datetime) -> int:
+    """Delete day by day, the oldest first; a day that has no total yet is stored before."""
+    rows = removable(service, kind, before=local_midnight(first_kept))
+    deleted = 0
+    while not stopping():
+        oldest = rows.aggregate(oldest=Min("created_at"))["oldest"]
+        if oldest is None:
+            break
+        day = local_date(oldest)
+        total = DailyTotal.objects.filter(day=day, service=service, notification_type=kind)
+        if not total.exists():
+            totals.store_day(day, judged_on=local_date(now))
+        start, end = local_day(day)
+        of_day = rows.filter(created_at__gte=start, created_at__lt=end).order_by("created_at")
+        gone = _delete_day(of_day, total, now=now)
+        deleted += gone
+        if not gone:  # another run holds these rows
+            break
+    return deleted
+
+
+def _delete_day(rows: QuerySet[Notification], total: QuerySet[DailyTotal], *, now: datetime) -> int:
+    """Delete batch by batch. The locked rows cannot change before the floors have removed what belongs to them."""
+    deleted = 0
+    while not stopping():
+        with transaction.atomic():
+            keys = list(rows.select_for_update(skip_locked=True, of=("self",)).values_list("pk", flat=True)[:BATCH])
+            if not keys:
+                break
+            total.filter(thinned=False).update(thinned=True)
+            deleted += floors.ask("retention", keys, now=now)["notify"]
+    return deleted

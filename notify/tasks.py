@@ -1,0 +1,22 @@
+"""The shell around totals and retention: reads the clock, calls the verb."""
+
+from celery import shared_task
+from django.utils import timezone
+
+from notify import deletion, performance_platform, totals
+from notify.loops import refuse_transaction
+
+
+@shared_task(name="notify.send_daily_performance_platform_stats")
+def send_daily_performance_platform_stats() -> dict[str, int]:
+    """Store yesterday's totals, and earlier days' that were not settled, and push them where a platform is set."""
+    refuse_transaction()
+    now = timezone.now()
+    stored = totals.store_due(now=now)
+    return stored | {"pushed": performance_platform.push(now=now)}
+
+
+@shared_task(name="notify.delete_notifications_older_than_retention")
+def delete_notifications_older_than_retention() -> dict[str, int]:
+    """Delete what is past retention."""
+    return deletion.delete_past_retention(now=timezone.now())

@@ -1,0 +1,92 @@
+"""A local day's messages counted by outcome: one statement per day, which replaces what was stored before.
+
+What retention has deleted cannot be counted again: such totals stay as they are (`thinned`, or past retention).
+"""
+
+from datetime import date, datetime, timedelta
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import Max, Min
+
+from notify.clock import local_date, local_day, local_midnight
+from notify.loops import KEYS_SHOWN, Due
+from notify.models import DailyTotal, DataRetention, Notification
+
+UNSETTLED = sorted(set(Notification.Status.values) - set(Notification.FINAL))
+_LONGEST = timedelta(days=91)  # the longest retention and today: older days have no messages to count again
+
+# By service first, so that each part of the day is read from an index.
+_STORE = """
+    INSERT INTO notify_dailytotal AS stored
+        (day, service_id, notification_type, counts, sent_within_ten_seconds, thinned, pushed_at)
+    SELECT %(day)s, s.id, made.notification_type, jsonb_object_agg(made.status, made.messages), sum(made.quick),
+        false, NULL
+    FROM notify_service s CROSS JOIN LATERAL (
+        SELECT n.notification_type, n.status, count(*) AS messages,
+            count(*) FILTER (WHERE n.sent_at - n.created_at <= interval '10 seconds') AS quick
+        FROM notify_notification n
+        WHERE n.service_id = s.id AND n.created_at >= %(start)s AND n.created_at < %(end)s
+        GROUP BY n.notification_type, n.status
+    ) made GROUP BY s.id, made.notification_type
+    ON CONFLICT (day, service_id, notification_type) DO UPDATE
+    SET counts = EXCLUDED.counts, sent_within_ten_seconds = EXCLUDED.sent_within_ten_seconds, pushed_at = NULL
+    WHERE NOT stored.thinned AND stored.day >= %(judged_on)s::date - coalesce(
+        (SELECT r.days FROM notify_dataretention r
+         WHERE r.service_id = stored.service_id AND r.notification_type = stored.notification_type), %(days)s)
+"""
+
+
+def store_day(day: date, *, judged_on: date) -> int:
+    """Count one local day (23 or 25 hours when the clocks change) and store it. Returns how many totals were written.
+
+    judged_on: the local date of the last retention run; totals it may have touched stay as stored. A total that was
+    never stored is always written: nothing is deleted before its day is stored.
+    """
+    start, end = local_day(day)
+    values = {"day": day, "start": start, "end": end, "judged_on": judged_on, "days": settings.RETENTION_DAYS}
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(_STORE, values)
+        return cursor.rowcount
+
+
+def store_due(*, now: datetime) -> dict[str, int]:
+    """Store every day that is due; the coming night's retention has not run yet, so yesterday's is the last."""
+    last_retention = local_date(now) - timedelta(days=1)
+    days = days_due(now=now)
+    return {"found": len(days), "repaired": sum(store_day(day, judged_on=last_retention) for day in days)}
+
+
+def days_due(*, now: datetime) -> list[date]:
+    """Return the local days to store, oldest first.
+
+    Yesterday; every day missed since the last one stored; earlier days that had messages without a final status.
+    """
+    today = local_date(now)
+    yesterday = today - timedelta(days=1)
+    unsettled = DailyTotal.objects.filter(thinned=False, day__gte=today - _LONGEST, day__lt=today)
+    days = set(unsettled.filter(counts__has_any_keys=UNSETTLED).values_list("day", flat=True)) | {yesterday}
+    last = DailyTotal.objects.aggregate(last=Max("day"))["last"]
+    if last is None:
+        oldest = Notification.objects.aggregate(oldest=Min("created_at"))["oldest"]
+        last = local_date(oldest) - timedelta(days=1) if oldest else yesterday
+    days |= {last + timedelta(days=ahead) for ahead in range(1, (today - last).days)}
+    return sorted(days)
+
+
+def kept(day: date, *, today: date) -> list[DailyTotal]:
+    """Return the stored totals of a day that retention may have touched: they are not counted again."""
+    own = {(row.service_id, row.notification_type): row.days for row in DataRetention.objects.all()}
+    stored = DailyTotal.objects.filter(day=day).select_related("service").order_by("service__name", "notification_type")
+    return [
+        total
+        for total in stored
+        if total.thinned
+        or day < today - timedelta(days=own.get((total.service_id, total.notification_type), settings.RETENTION_DAYS))
+    ]
+
+
+def due(*, now: datetime) -> Due:
+    """Say which days would be stored now."""
+    days = days_due(now=now)
+    return Due(len(days), local_midnight(days[0]), [str(day) for day in days[:KEYS_SHOWN]])
