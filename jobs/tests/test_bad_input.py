@@ -1,88 +1,18 @@
 """Bad files against a running web process: a clear answer, nothing left behind, memory flat, and a good file works."""
 
 import http.client
-import re
 import time
-import uuid
 from contextlib import closing
-from pathlib import Path
-from urllib.parse import urlencode
 
-import psutil
 import pytest
 
 from jobs.tests.installation import Installation, own_database, tidy_broker
+from jobs.tests.web import MEGABYTES, SECONDS, Web
 from notify.processes import listen
 
 pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("processes")]
 HEAD = b"phone number,name,date,place,reference\n"
 ROW = b"07700900123,Jo,1 May,Clinic,R1\n"
-SECONDS, MEGABYTES = 30, 300  # bounds per request, on a busy machine
-
-
-class Web:
-    """A logged-in person's browser, as plain HTTP."""
-
-    def __init__(self, house: Installation, port: int) -> None:
-        self.house, self.port = house, port
-        self.template, self.service = house.query(
-            "SELECT t.id::text, t.service_id::text FROM notify_template t WHERE t.name = 'Appointment'"
-        )[0]
-        self.cookies: dict[str, str] = {}
-        token = self._token(self.request("GET", "/admin/login/")[1])
-        form = urlencode({"username": "sender", "password": "a-password-for-tests", "csrfmiddlewaretoken": token})
-        headers = {"Content-Type": "application/x-www-form-urlencoded"}
-        assert self.request("POST", "/admin/login/?next=/admin/", form.encode(), headers)[0] == 302
-
-    def request(self, method: str, path: str, body: object = None, headers: dict | None = None) -> tuple[int, str]:
-        """Send one request; returns the status and the text."""
-        own = {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())}
-        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=SECONDS)) as line:
-            line.request(method, path, body, own | (headers or {}), encode_chunked=not isinstance(body, bytes | None))
-            answer = line.getresponse()
-            for cookie in answer.headers.get_all("Set-Cookie") or []:
-                name, _, value = cookie.split(";")[0].partition("=")
-                self.cookies[name] = value
-            return answer.status, answer.read().decode("utf-8", "replace")
-
-    def upload(self, data: bytes, *, name: str = "a.csv", job_id: str = "", extra: bytes = b"") -> tuple[int, str]:
-        """Send the form with a file."""
-        body, headers = self.form(data, name=name, job_id=job_id, extra=extra)
-        return self.request("POST", "/admin/jobs/job/add/", body, headers)
-
-    def form(self, data: bytes, *, name: str = "a.csv", job_id: str = "", extra: bytes = b"") -> tuple[bytes, dict]:
-        """Build the form as a browser does."""
-        fields = {"csrfmiddlewaretoken": self.cookies["csrftoken"], "job_id": job_id or str(uuid.uuid4()),
-                  "service": self.service, "template": self.template, "encoding": "", "scheduled_for": ""}  # fmt: skip
-        edge = b"--edge-of-a-part"
-        parts = [
-            edge + f'\r\nContent-Disposition: form-data; name="{key}"\r\n\r\n{value}\r\n'.encode()
-            for key, value in fields.items()
-        ]
-        head = f'\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\nContent-Type: text/csv\r\n\r\n'
-        body = b"".join([*parts, extra, edge, head.encode(), data, b"\r\n", edge, b"--\r\n"])
-        return body, {"Content-Type": "multipart/form-data; boundary=edge-of-a-part"}
-
-    def agree(self, page: str) -> tuple[int, str]:
-        """Agree to a preview."""
-        found = {name: re.search(rf'name="{name}" value="([^"]*)"', page)[1] for name in ("token", "job_id")}
-        form = found | {"csrfmiddlewaretoken": self._token(page), "accept_invalid": "on", "accept_repeated": "on"}
-        headers = {"Content-Type": "application/x-www-form-urlencoded"}
-        return self.request("POST", "/admin/jobs/job/confirm/", urlencode(form).encode(), headers)
-
-    def memory(self) -> float:
-        """Return the largest peak in MB among the web process and its workers."""
-        web = psutil.Process(self.house.processes.members["web"].pid)
-        peaks = [Path(f"/proc/{one.pid}/status").read_text() for one in (web, *web.children(recursive=True))]
-        return max(int(text.split("VmHWM:")[1].split()[0]) / 1024 for text in peaks)
-
-    def left(self) -> tuple[int, int, int]:
-        """Count jobs, messages and stored files."""
-        rows = self.house.query("SELECT (SELECT count(*) FROM jobs_job), (SELECT count(*) FROM notify_notification)")
-        return (*rows[0], sum(path.is_file() for path in (self.house.var / "jobs").rglob("*")))
-
-    def _token(self, page: str) -> str:
-        return re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)[1]
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +72,9 @@ def test_a_file_that_cannot_be_read_is_refused_and_nothing_stays(web, case):
         ("C29 semicolons", HEAD.replace(b",", b";") + ROW.replace(b",", b";")),
         ("C34 bad numbers", HEAD + ROW + "٠٧٧٠٠,Jo,1,C,R\n07700²,Jo,1,C,R\n".encode()),
         ("C37 one recipient often", HEAD + ROW * 500),
+        ("C11 odd controls in a cell", HEAD + "07700900123,a\x0bb\x0cc\x85d\u2028e,1,C,R\n".encode() + ROW),
+        ("C38 too long", HEAD + ROW + b"07700900123," + b"x" * 919 + b",1,C,R\n"),
+        ("C40 formulas", HEAD + b"07700900123,=1+1,+1,-1,@SUM(A1)\n"),
         ("C41 outside the alphabet", HEAD + "07700900123,Łukasz 😀,1,C,R\n".encode()),
     ],
 )
@@ -163,6 +96,44 @@ def test_a_strange_file_name_is_cleaned_and_never_a_path(web, name):
         assert web.agree(page)[0] == 302
     assert not (web.house.var.parent / "etc").exists()
     assert status in (200, 400)
+
+
+@pytest.mark.parametrize(
+    ("typed", "code"),
+    [("2020-01-01T09:30", "SCHEDULE_PAST"), ("2099-01-01T09:30", "SCHEDULE_TOO_FAR"), ("soon", "SCHEDULE_UNREADABLE"),
+     ("2027-03-28T01:30", "SCHEDULE_NO_SUCH_TIME")],
+)  # fmt: skip
+def test_a_time_that_cannot_be_kept_is_refused_and_nothing_stays(web, typed, code):
+    before = web.left()
+    status, page = web.upload(HEAD + ROW, scheduled_for=typed)
+    assert (status, code in page) == (200, True)
+    assert web.left() == before
+
+
+def test_more_rows_than_the_day_allows_are_refused_with_the_number_left(web):
+    with web.house.shell("from notify.models import Service; Service.objects.update(sms_daily_limit=5)") as made:
+        assert made.wait(60) == 0, made.stderr.read()
+    try:
+        before = web.left()
+        status, page = web.upload(HEAD + ROW * 6)
+        assert (status, "DAILY_LIMIT" in page, "only 5 more" in page) == (200, True, True)
+        assert web.left() == before
+    finally:
+        with web.house.shell(
+            "from notify.models import Service; Service.objects.update(sms_daily_limit=10**6)"
+        ) as made:
+            assert made.wait(60) == 0, made.stderr.read()
+
+
+def test_of_two_files_in_one_field_the_last_counts_and_a_wrong_field_is_refused(web):
+    part = b'--edge-of-a-part\r\nContent-Disposition: form-data; name="%s"; filename="b.csv"\r\n\r\n%s\r\n'
+    status, page = web.upload(HEAD + ROW, extra=part % (b"file", HEAD + ROW * 3))
+    assert (status, "1 row for" in page) == (200, True)
+    before = web.left()
+    body, headers = web.form(HEAD + ROW)
+    status, page = web.request("POST", "/admin/jobs/job/add/", body.replace(b'name="file"', b'name="fil"'), headers)
+    assert (status, "The job was not made" in page) == (200, True)
+    assert web.left() == before
 
 
 def test_one_line_of_a_hundred_megabytes_leaves_memory_flat(web):
