@@ -104,4 +104,6 @@ def process_missing_rows(key: UUID, *, clock: Clock) -> int:
         reason = processing.reason_of(error)
         Job.objects.filter(pk=key, status=Job.Status.FINISHED).update(status_reason=reason)
         raise
+    # Answered: the job's page must not say that it still waits, and a person may ask again.
+    Job.objects.filter(pk=key, status_reason=ASKED).update(status_reason="")
     return job.notifications.count() - before

@@ -5,14 +5,15 @@ from uuid import uuid4
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.urls import reverse
 from django.utils import timezone
 
+from jobs import recovery
 from jobs.admin_problems import process_incomplete_jobs, process_missing_rows
 from jobs.models import Job
 from notify.models import Alert, Notification
-from notify.testing import make_job, make_notification, make_template
+from notify.testing import make_job, make_notification, make_service, make_template
 
 pytestmark = pytest.mark.django_db
 LIST = "/admin/jobs/job/"
@@ -133,3 +134,36 @@ def test_one_message_to_oneself(admin_client):
     sent = admin_client.post(page, {"to": "07700900123", "value_0": "Jo", "value_1": "1 May"}, follow=True)
     assert "One message is on its way." in sent.content.decode()
     assert Notification.objects.get().recipient == "+447700900123"
+
+
+def test_an_answered_request_leaves_no_word_of_waiting_on_the_job():
+    job = make_job()
+    assert recovery.ask_for_missing_rows(job.pk, now=timezone.now())
+    assert Job.objects.get().status_reason == recovery.ASKED
+    assert recovery.process_missing_rows(job.pk, clock=timezone.now) == 3
+    assert (Job.objects.get().status, Job.objects.get().status_reason) == (Status.COMPLETE, "")
+
+
+def test_a_lost_request_for_missing_rows_can_be_repeated_after_the_limit_and_not_before(settings):
+    now, job = timezone.now(), make_job()
+    limit = settings.JOB_MISSING_ROWS_AFTER
+    assert recovery.ask_for_missing_rows(job.pk, now=now)
+    assert not recovery.ask_for_missing_rows(job.pk, now=now + limit - timedelta(seconds=1))
+    assert recovery.ask_for_missing_rows(job.pk, now=now + limit)
+
+
+def test_rows_of_a_service_that_is_switched_off_are_not_asked_for():
+    job = make_job(service=make_service(active=False))
+    assert not recovery.ask_for_missing_rows(job.pk, now=timezone.now())
+
+
+def test_who_may_look_at_jobs_but_not_change_them_is_offered_no_remedy(client, woken):
+    job = make_job(status=Status.ERROR, recoveries=3)
+    visitor = User.objects.create_user("visitor", is_staff=True)
+    visitor.user_permissions.set(Permission.objects.filter(codename="view_job"))
+    client.force_login(visitor)
+    page = client.get(reverse("admin:jobs_job_change", args=[job.pk])).content.decode()
+    assert address(job, "report") in page
+    assert address(job, "resume") not in page
+    assert client.post(address(job, "resume")).status_code == 403
+    assert (Job.objects.get().recoveries, woken) == (3, [])
