@@ -52,8 +52,8 @@ def facts_of(token: str, *, user: Any) -> dict[str, Any]:
     return facts
 
 
-def refuse_too_large(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Middleware: answer a body over JOB_FILE_BYTES_LIMIT with 413 before any of it is read or stored.
+def refuse_unread(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Middleware: refuse a form over JOB_FILE_BYTES_LIMIT (413), or a compressed one (415), before any of it is read.
 
     Before the CSRF check, which would read the whole form. A body without a length is read as empty by Django.
     """
@@ -65,6 +65,10 @@ def refuse_too_large(get_response: Callable[[HttpRequest], HttpResponse]) -> Cal
             limit = settings.JOB_FILE_BYTES_LIMIT // 1_000_000
             text = f"UPLOAD_TOO_LARGE: The file is larger than {limit} MB. Split it into several files."
             return HttpResponse(text, status=413, content_type="text/plain; charset=utf-8")
+        coding = request.headers.get("Content-Encoding", "identity").strip().lower()
+        if coding != "identity" and request.content_type == "multipart/form-data":
+            text = "UPLOAD_COMPRESSED: The upload is compressed. Send the file as it is."
+            return HttpResponse(text, status=415, content_type="text/plain; charset=utf-8")
         return get_response(request)
 
     return middleware

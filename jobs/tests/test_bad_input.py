@@ -1,5 +1,6 @@
 """Bad files against a running web process: a clear answer, nothing left behind, memory flat, and a good file works."""
 
+import gzip
 import http.client
 import time
 from contextlib import closing
@@ -178,6 +179,15 @@ def test_a_body_over_the_limit_is_refused_before_it_is_read(web, length, status)
         line.endheaders()
         answer = line.getresponse()
         assert (answer.status, b"UPLOAD_TOO_LARGE" in answer.read()) == (status, True)
+    assert web.left() == before
+
+
+def test_a_compressed_body_is_refused_and_never_inflated(web):
+    before = web.left()
+    body, headers = web.form(HEAD + ROW)
+    bomb = gzip.compress(body + b"x" * 10_000_000)
+    status, text = web.request("POST", "/admin/jobs/job/add/", bomb, headers | {"Content-Encoding": "gzip"})
+    assert (status, "UPLOAD_COMPRESSED" in text) == (415, True)
     assert web.left() == before
 
 

@@ -235,11 +235,12 @@ def test_a_job_that_is_waited_for_and_goes_wrong_is_exit_status_1_with_the_reaso
 
 
 @pytest.mark.django_db(transaction=True)
-def test_ctrl_c_ends_the_waiting_and_not_the_job(create):
+def test_ctrl_c_ends_the_waiting_and_not_the_job_and_says_how_it_goes_on(create, capfd):
     with pytest.raises(SystemExit) as caught, meanwhile(press_ctrl_c):
         create(HEADER + GOOD, "--wait")
     assert caught.value.code == 130
     assert Job.objects.get().status == Job.Status.PENDING
+    assert "goes on by itself" in capfd.readouterr().err
 
 
 def test_usage_errors_of_the_command_line_are_exit_status_2():

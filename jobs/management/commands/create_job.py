@@ -65,6 +65,10 @@ class Command(BaseCommand):
                     if options["wait"]:
                         self._wait(job)
             except StopAsked:
+                self.stderr.write(
+                    "Stopped. A job that was named above goes on by itself (the admin shows it); otherwise nothing was "
+                    "made, and the same command can be run again."
+                )
                 raise SystemExit(STOPPED) from None
 
     def _make(self, options: dict[str, Any]) -> Job | None:
