@@ -6,7 +6,7 @@ PIP := $(VENV) -m pip install --quiet --no-input --disable-pip-version-check --r
 RUN := .venv/.requirements
 DEV := .venv/.requirements-dev
 # What tests need of the system.
-PACKAGES := chromium
+PACKAGES := chromium clamav-daemon openssh-server
 
 # Runs a command that Ctrl-C ends at once and without a word, its children too.
 KILLABLE := killable() { set -m; "$$@" </dev/null & job=$$!; set +m; \

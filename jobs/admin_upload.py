@@ -15,9 +15,8 @@ from jobs import uploads
 from jobs.creation import (
     JobRefused,
     create_job,
+    judge_file,
     read_file,
-    refuse_over_limit,
-    refuse_unfit,
     sha256_of,
     shown_name,
 )
@@ -90,12 +89,11 @@ class UploadPages(ReadOnlyAdmin):
             facts = uploads.facts_of(form.cleaned_data["token"], user=request.user)
         except uploads.UploadGone as gone:
             return self._gone(request, form.cleaned_data["job_id"], str(gone))
-        form.require(_look(facts).found)
-        if not form.is_valid():
-            return self._preview(request, form.cleaned_data["token"], form)
-        job = self._create(request, facts, form)
+        look = _look(facts)
+        form.require(look.found)
+        job = self._create(request, facts, form) if form.is_valid() else None
         if job is None:
-            return self._preview(request, form.cleaned_data["token"], form)
+            return self._preview(request, form.cleaned_data["token"], form, look)
         uploads.forget(facts)
         return HttpResponseRedirect(reverse("admin:jobs_job_change", args=[job.pk]))
 
@@ -115,12 +113,11 @@ class UploadPages(ReadOnlyAdmin):
     def _keep(self, request: HttpRequest, form: AddJobForm) -> str | None:
         """Keep a file that can be read; None with an error in the form when it is refused, and nothing is kept."""
         asked = form.cleaned_data
-        file = asked["file"].file
-        template, scheduled, now = asked["template"], asked["scheduled_for"], timezone.now()
         try:
-            refuse_unfit(asked["service"], template, scheduled, now=now)
-            found = read_file(file, template, encoding=asked["encoding"] or None)
-            refuse_over_limit(template, found.row_count, scheduled_for=scheduled, now=now)
+            judge_file(
+                asked["file"].file, service=asked["service"], template=asked["template"],
+                scheduled_for=asked["scheduled_for"], encoding=asked["encoding"] or None, now=timezone.now(),
+            )  # fmt: skip
         except FileProblem as problem:
             form.add_error("file", str(problem))
             return None
@@ -148,9 +145,12 @@ class UploadPages(ReadOnlyAdmin):
             job_id=str(asked["job_id"]), file_name=shown_name(form.files["file"].name),
         )  # fmt: skip
 
-    def _preview(self, request: HttpRequest, token: str, form: ConfirmForm) -> HttpResponse:
+    def _preview(
+        self, request: HttpRequest, token: str, form: ConfirmForm, look: "_Look | None" = None
+    ) -> HttpResponse:
+        """Show what a kept file would become; look: where the caller has gone through it already."""
         facts, now = uploads.facts_of(token, user=request.user), timezone.now()
-        template, found, notes, digest = _look(facts)
+        template, found, notes, digest = look or _look(facts)
         scheduled = parse_datetime(facts["scheduled_for"] or "")
         same = Job.objects.filter(service=template.service, sha256=digest, created_at__gt=now - uploads.KEPT_FOR)
         form.fields["accept_invalid"].label = f"Send the good rows; {found.invalid_count:,} become validation-failed"

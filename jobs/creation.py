@@ -45,6 +45,26 @@ def read_file(stream: BinaryIO, template: Template, *, encoding: str | None = No
     )
 
 
+def judge_file(
+    stream: BinaryIO,
+    *,
+    service: Service,
+    template: Template,
+    scheduled_for: datetime | None,
+    encoding: str | None,
+    now: datetime,
+) -> RecipientsFile:
+    """Return the file where a job may be made of it; raises FileProblem or JobRefused. A file refused is logged."""
+    refuse_unfit(service, template, scheduled_for, now=now)
+    try:
+        found = read_file(stream, template, encoding=encoding)
+    except FileProblem as problem:
+        _log_refusal(stream, problem)
+        raise
+    refuse_over_limit(template, found.row_count, scheduled_for=scheduled_for, now=now)
+    return found
+
+
 def create_job(
     stream: BinaryIO,
     *,
@@ -67,13 +87,9 @@ def create_job(
     made = Job.objects.filter(pk=key).first()
     if made is not None:
         return made
-    refuse_unfit(service, template, scheduled_for, now=now)
-    try:
-        found = read_file(stream, template, encoding=encoding)
-    except FileProblem as problem:
-        _log_refusal(stream, problem)
-        raise
-    refuse_over_limit(template, found.row_count, scheduled_for=scheduled_for, now=now)
+    found = judge_file(
+        stream, service=service, template=template, scheduled_for=scheduled_for, encoding=encoding, now=now
+    )
     job = Job(
         pk=key,
         service=service,

@@ -17,6 +17,7 @@ from django.db.models import Count
 from callbacks.models import Callback, Endpoint
 from jobs.models import Job
 from jobs.progress import progress_of
+from jobs.recipients_file import FIRST_ROW
 from notify import floors
 from notify.models import Notification, NotificationType, Service, Template
 from providers.models import Provider
@@ -148,7 +149,8 @@ def refused_rows(job: Job) -> list[tuple[int, str]]:
     refused = job.notifications.filter(status=Notification.Status.VALIDATION_FAILED).order_by("job_row_number")
     found = refused.values_list("job_row_number", "status_reason")
     return [
-        (number + 2, reason.split(maxsplit=1)[0].rstrip(":") if reason else "no reason") for number, reason in found
+        (number + FIRST_ROW, reason.split(maxsplit=1)[0].rstrip(":") if reason else "no reason")
+        for number, reason in found
     ]
 
 

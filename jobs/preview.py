@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from jobs.recipients_file import FIRST_ROW, RecipientsFile, Row
+from jobs.recipients_file import FIRST_ROW, RecipientsFile
 from jobs.rows import Checked, RowChecker
 from notify.content import Compiled, compile_content
 from notify.crypto import search_hash
@@ -65,14 +65,10 @@ def preview(found: RecipientsFile, checker: RowChecker) -> Preview:
 
 def invalid_rows(found: RecipientsFile, checker: RowChecker) -> Iterator[tuple[int, str, str]]:
     """Yield (row as in the file, recipient as written, reason) of every row that cannot be sent."""
-    for row, checked in _checked(found, checker):
+    for row in found.rows():
+        checked = checker.check(row)
         if checked.problem:
             yield row.number + FIRST_ROW, checked.recipient, checked.problem
-
-
-def _checked(found: RecipientsFile, checker: RowChecker) -> Iterator[tuple[Row, Checked]]:
-    for row in found.rows():
-        yield row, checker.check(row)
 
 
 def _count_parts(result: Preview, text: str) -> None:

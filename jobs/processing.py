@@ -146,5 +146,5 @@ def _write_chunk(
             return False
         writer.write(lines, born_final, now=now)
         if job.template.notification_type == NotificationType.LETTER:
-            create_letters(job.pk)
+            create_letters(job.pk, now=now)
     return True

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from jobs.models import Job
+from jobs.recipients_file import FIRST_ROW
 from notify.export import stream
 from notify.models import Notification
 
@@ -30,7 +31,7 @@ def _rows(job: Job) -> Iterator[tuple]:
         yield from _without_message(expected, message.job_row_number)
         expected = message.job_row_number + 1
         yield (
-            message.job_row_number + 2,
+            message.job_row_number + FIRST_ROW,
             message.recipient,
             message.status,
             message.status_reason,
@@ -44,4 +45,4 @@ def _rows(job: Job) -> Iterator[tuple]:
 
 def _without_message(start: int, end: int) -> Iterator[tuple]:
     for number in range(start, end):
-        yield number + 2, "", "", "no message", None, None, None, ""
+        yield number + FIRST_ROW, "", "", "no message", None, None, None, ""

@@ -8,7 +8,8 @@ from django.db import transaction
 
 from jobs.models import Job
 from jobs.querysets import missing_row_numbers
-from notify.alerts import close_alert, raise_alert
+from jobs.recipients_file import FIRST_ROW
+from notify.alerts import close_alert, close_others, raise_alert
 from notify.models import Alert
 
 SCHEDULED_PER_RUN = 100  # jobs
@@ -70,7 +71,7 @@ def mark_jobs_complete(*, now: datetime, limit: int = 1_000) -> int:
 
 def describe_rows(numbers: list[int]) -> str:
     """Say which rows of a file are meant, as people count them (the header is row 1)."""
-    shown = ", ".join(str(number + 2) for number in numbers[:ROWS_NAMED])
+    shown = ", ".join(str(number + FIRST_ROW) for number in numbers[:ROWS_NAMED])
     more = f" and {len(numbers) - ROWS_NAMED:,} more" if len(numbers) > ROWS_NAMED else ""
     return f"{len(numbers):,} of its rows (file rows {shown}{more})"
 
@@ -78,7 +79,7 @@ def describe_rows(numbers: list[int]) -> str:
 def _tell_given_up(*, now: datetime) -> None:
     """Keep an alert open for each job given up on, and close those whose job is so no more."""
     given_up = {f"job {job.pk}": job for job in Job.objects.given_up()}
-    _close_others(STALLED, given_up, now=now)
+    close_others(STALLED, given_up, now=now)
     for scope, job in _without_alert(STALLED, given_up):
         missing = missing_row_numbers(job.pk, job.notification_count)
         raise_alert(
@@ -94,7 +95,7 @@ def _tell_given_up(*, now: datetime) -> None:
 def _tell_beyond_repair(*, now: datetime) -> None:
     """Keep an alert open for each incomplete job that no rule repairs, and close those that are complete."""
     beyond = {f"job {job.pk}": job for job in Job.objects.beyond_repair(now)}
-    _close_others(INCOMPLETE, beyond, now=now)
+    close_others(INCOMPLETE, beyond, now=now)
     for scope, job in _without_alert(INCOMPLETE, beyond):
         missing = missing_row_numbers(job.pk, job.notification_count)
         raise_alert(
@@ -111,8 +112,3 @@ def _without_alert(kind: str, wanted: dict[str, Job]) -> Iterable[tuple[str, Job
     """Those that have no open alert yet: an alert is raised once, not once a minute."""
     named = set(Alert.objects.open().filter(kind=kind, scope__in=list(wanted)).values_list("scope", flat=True))
     return [(scope, job) for scope, job in wanted.items() if scope not in named]
-
-
-def _close_others(kind: str, wanted: dict[str, Job], *, now: datetime) -> None:
-    for scope in Alert.objects.open().filter(kind=kind).exclude(scope__in=list(wanted)).values_list("scope", flat=True):
-        close_alert(kind, scope, now=now)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
+from letters import files
 from letters.models import Letter
 
 
@@ -15,6 +16,6 @@ def run(keys: Sequence[UUID], *, now: datetime) -> int:
     if not keys:
         return 0
     letters = Letter.objects.filter(pk__in=keys)
-    for letter in letters.exclude(pdf=""):
-        letter.pdf.storage.delete(letter.pdf.name)
+    for letter in letters.exclude(pdf="").select_related("notification"):
+        files.storage_of(letter).delete(letter.pdf.name)
     return letters.delete()[0]

@@ -5,6 +5,7 @@ log means that a row in this table exists.
 """
 
 import logging
+from collections.abc import Iterable
 from datetime import datetime
 
 from django.db.models import F
@@ -30,6 +31,11 @@ def raise_alert(kind: str, scope: str, message: str, *, now: datetime) -> None:
         logger.error("Alert %s for %s: %s", kind, scope, message, extra={"kind": kind, "scope": scope})
     else:
         Alert.objects.open().filter(kind=kind, scope=scope).update(**seen)
+
+
+def close_others(kind: str, keep: Iterable[str], *, now: datetime) -> int:
+    """Resolve the open alerts of a kind whose scope is not among those still wrong. Returns how many."""
+    return Alert.objects.open().filter(kind=kind).exclude(scope__in=list(keep)).update(resolved_at=now)
 
 
 def close_alert(kind: str, scope: str, *, now: datetime) -> int:

@@ -122,9 +122,9 @@ DATABASES["default"].setdefault("OPTIONS", {}).setdefault("application_name", "n
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": VAR_DIR / "files"}},
     "jobs": {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": VAR_DIR / "jobs"}},
-    "letters-pdf": {
-        "BACKEND": "django.core.files.storage.FileSystemStorage",
-        "OPTIONS": {"location": VAR_DIR / "letters-pdf"},
+    **{
+        name: {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": VAR_DIR / name}}
+        for name in ("letters-pdf", "letters-scan", "letters-invalid", "postal")
     },
     "staticfiles": {
         "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"

@@ -148,6 +148,7 @@ def make_letter(**fields: Any) -> Any:
 
     The PDF lies in its storage unless pdf=None.
     """
+    from letters import files
     from letters.models import Letter
 
     own = {field.name for field in Letter._meta.fields} - {"notification"}
@@ -158,10 +159,12 @@ def make_letter(**fields: Any) -> Any:
     data = b"%PDF-1.7\n% a page\n%%EOF\n"
     pdf = letter_fields.pop("pdf", data)
     defaults = {"pages": 1, "postage": "second", "sha256": hashlib.sha256(data).hexdigest()} if pdf is not None else {}
+    if pdf is None:
+        defaults["due_at"] = notification.created_at
     letter = Letter(notification=notification, **(defaults | letter_fields))
     if isinstance(pdf, bytes):
         letter.sha256 = letter_fields.get("sha256", hashlib.sha256(pdf).hexdigest())
-        letter.pdf.save(f"{notification.pk}.pdf", ContentFile(pdf), save=False)
+        letter.pdf.name = files.storage_of(letter).save(f"{notification.pk}.pdf", ContentFile(pdf))
     elif pdf:
         letter.pdf = pdf
     letter.save(force_insert=True)

@@ -99,10 +99,7 @@ class Sending:
 
     def next_due(self) -> datetime | None:
         """When the next message is due, within the time a loop may wait for it."""
-        if Pause.objects.on().exists():
-            return None
-        before = datetime.now(UTC) + settings.LOOP_DUE_WITHIN
-        return Notification.objects.next_due(before=before, types=able_types())
+        return next_due(before=datetime.now(UTC) + settings.LOOP_DUE_WITHIN)
 
     def _build(self, notification: Notification, provider: Provider) -> Claimed:
         """Put the message together; a poison row must not stop its batch, nor a broken provider use up messages."""
@@ -149,11 +146,14 @@ def send_due(*, now: datetime) -> int:
     """Send what is due in one of the loop's places. Returns how many messages were handled."""
     judge_providers(now=now)
     unknown.tell(now=now)
-    return in_slots(
-        LOOP,
-        _carry,
-        waiting=lambda: Notification.objects.next_due(before=datetime.now(UTC), types=able_types()) is not None,
-    )
+    return in_slots(LOOP, _carry, waiting=lambda: next_due(before=datetime.now(UTC)) is not None)
+
+
+def next_due(*, before: datetime) -> datetime | None:
+    """When the first message that may be sent before a moment is due; None while sending is paused."""
+    if Pause.objects.on().exists():
+        return None
+    return Notification.objects.next_due(before=before, types=able_types())
 
 
 def _carry(until: float) -> int:

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db import transaction
 
 from callbacks.outcomes import settle
-from notify.alerts import close_alert, raise_alert
+from notify.alerts import close_others, raise_alert
 from notify.models import Notification
 from notify.states import Move
 from providers.models import Provider
@@ -67,5 +67,4 @@ def tell(*, now: datetime) -> None:
             "See README, outcome-unknown.",
             now=now,
         )
-    for name in set(Provider.objects.values_list("identifier", flat=True)) - names:
-        close_alert("outcome-unknown", name, now=now)
+    close_others("outcome-unknown", names, now=now)

@@ -6,9 +6,9 @@ from django.db import transaction
 from django.db.models import Count, Min
 
 from callbacks.outcomes import settle
-from notify.alerts import close_alert, raise_alert
+from notify.alerts import close_alert, close_others, raise_alert
 from notify.clock import zone
-from notify.models import Alert, Notification, Service
+from notify.models import Notification, Service
 from notify.states import Move
 from providers import ranks
 from providers.models import Pause, Provider
@@ -96,6 +96,4 @@ def _tell_inactive(*, now: datetime) -> None:
             f"{service} is switched off and {count:,} of its messages wait. Switch it on to send them, or cancel its "
             f"jobs. See README, {INACTIVE}.", now=now,
         )  # fmt: skip
-    others = Alert.objects.open().filter(kind=INACTIVE).exclude(scope__in=list(services))
-    for scope in others.values_list("scope", flat=True):
-        close_alert(INACTIVE, scope, now=now)
+    close_others(INACTIVE, services, now=now)

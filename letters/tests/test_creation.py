@@ -26,8 +26,8 @@ def test_each_letter_that_can_be_printed_gets_one_and_a_second_call_makes_none()
     good = [make_notification(job), make_notification(job)]
     make_notification(job, status="validation-failed")
     make_notification(letter_job())  # another job's
-    assert create_letters(job.pk) == 2
-    assert create_letters(job.pk) == 0
+    assert create_letters(job.pk, now=NOW) == 2
+    assert create_letters(job.pk, now=NOW) == 0
     made = Letter.objects.all()
     assert {letter.notification_id for letter in made} == {notification.pk for notification in good}
     assert {(letter.kind, letter.pdf.name, letter.sha256, letter.pages) for letter in made} == {
@@ -39,13 +39,13 @@ def test_each_letter_that_can_be_printed_gets_one_and_a_second_call_makes_none()
 def test_what_has_left_created_gets_none(status):
     job = letter_job()
     make_notification(job, status=status)
-    assert create_letters(job.pk) == 0
+    assert create_letters(job.pk, now=NOW) == 0
 
 
 def test_other_channels_get_none():
     job = make_job()
     make_notification(job)
-    assert create_letters(job.pk) == 0
+    assert create_letters(job.pk, now=NOW) == 0
 
 
 def test_postage_is_that_of_the_version_the_letter_was_made_with():
@@ -54,7 +54,7 @@ def test_postage_is_that_of_the_version_the_letter_was_made_with():
     job.template.postage = "economy"
     job.template.save()
     newer = make_notification(job, template_version=job.template.version)
-    create_letters(job.pk)
+    create_letters(job.pk, now=NOW)
     postage = dict(Letter.objects.values_list("notification_id", "postage"))
     assert postage[newer.pk] == "economy"
     assert sorted(postage.values()) == ["economy", "first"]
@@ -63,7 +63,7 @@ def test_postage_is_that_of_the_version_the_letter_was_made_with():
 def test_without_postage_a_letter_goes_second_class():
     job = letter_job(postage="")
     make_notification(job)
-    create_letters(job.pk)
+    create_letters(job.pk, now=NOW)
     assert Letter.objects.get().postage == "second"
 
 
@@ -89,4 +89,4 @@ def test_queries_do_not_grow_with_the_number_of_letters(django_assert_max_num_qu
     for _ in range(50):
         make_notification(job)
     with django_assert_max_num_queries(4):
-        assert create_letters(job.pk) == 50
+        assert create_letters(job.pk, now=NOW) == 50

@@ -176,7 +176,7 @@ def test_two_claims_share_nothing():
 
     def claim():
         with transaction.atomic():
-            mine = Notification.objects.order_by("pk").claim(15)
+            mine = Notification.objects.filter(status="created").order_by("pk").claim(15)
             Notification.objects.filter(pk__in=mine).move_to("sending", now=NOW)
             return mine
 

@@ -1,6 +1,5 @@
 """MMG: JSON both ways. Formats and codes are from MMG's API description for bulk SMS and delivery receipts."""
 
-import json
 from typing import Any
 
 from providers.backends import (
@@ -10,12 +9,12 @@ from providers.backends import (
     ReceiptProblem,
     Report,
     Result,
-    decode,
     london_time,
     one_line,
     without_numbers,
 )
 from providers.backends.http import HttpBackend
+from providers.backends.json_receipts import read_json
 
 STATUSES = {"2": "permanent-failure", "3": "delivered", "4": "temporary-failure", "5": "permanent-failure"}
 REASONS = {  # by status, then by substatus; one that is not here simply gives no reason
@@ -92,39 +91,11 @@ class MMG(HttpBackend):
 
     def read_receipt(self, body: bytes, content_type: str) -> list[Report]:
         """Read one receipt, or an array of them, in which a bad one does not stop the others."""
-        try:
-            read = json.loads(decode(body), object_pairs_hook=_once)
-        except (ValueError, RecursionError):
-            raise ReceiptProblem("RECEIPT_UNREADABLE") from None
-        if isinstance(read, list):
-            if not read:
-                raise ReceiptProblem("RECEIPT_EMPTY")
-            return [_report_or_problem(element) for element in read] if len(read) > 1 else [_report(read[0])]
-        return [_report(read)]
+        return read_json(body, _report)
 
 
-class _Doubled(dict[str, Any]):
-    """A JSON object in which a field came twice: which value is meant, nobody can tell."""
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(pairs)
-    return fields if len(fields) == len(pairs) else _Doubled(fields)
-
-
-def _report_or_problem(element: Any) -> Report:
-    try:
-        return _report(element)
-    except ReceiptProblem as problem:
-        return Report(reference="", status="", code=problem.code)
-
-
-def _report(fields: Any) -> Report:
-    """Read one receipt. Raises ReceiptProblem when CID or status is missing, or any field came twice."""
-    if isinstance(fields, _Doubled):
-        raise ReceiptProblem("RECEIPT_AMBIGUOUS")
-    if not isinstance(fields, dict):
-        raise ReceiptProblem("RECEIPT_UNREADABLE")
+def _report(fields: dict[str, Any]) -> Report:
+    """Read one receipt. Raises ReceiptProblem when CID or status is missing."""
     reference = one_line(_plain(fields.get("CID")), CODE_LENGTH)
     code, substatus = (without_numbers(_plain(fields.get(key)), CODE_LENGTH) for key in ("status", "substatus"))
     if not reference or not code:

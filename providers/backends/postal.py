@@ -1,6 +1,5 @@
 """The postal provider: it prints and posts what the print run hands over, and reports in JSON what became of it."""
 
-import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,10 +11,10 @@ from providers.backends import (
     ReceiptProblem,
     Report,
     Result,
-    decode,
     one_line,
     without_numbers,
 )
+from providers.backends.json_receipts import read_json
 
 STATUSES = {"despatched": "delivered", "rejected": "technical-failure", "returned": "returned-letter"}
 REASONS = {"rejected": "rejected by the printer", "returned": "came back"}
@@ -36,39 +35,11 @@ class Postal(Backend):
 
     def read_receipt(self, body: bytes, content_type: str) -> list[Report]:
         """Read one receipt, or an array of them, in which a bad one does not stop the others."""
-        try:
-            read = json.loads(decode(body), object_pairs_hook=_once)
-        except (ValueError, RecursionError):
-            raise ReceiptProblem("RECEIPT_UNREADABLE") from None
-        if isinstance(read, list) and not read:
-            raise ReceiptProblem("RECEIPT_EMPTY")
-        if isinstance(read, list) and len(read) > 1:
-            return [_report_or_problem(element) for element in read]
-        return [_report(read[0] if isinstance(read, list) else read)]
+        return read_json(body, _report)
 
 
-class _Doubled(dict[str, Any]):
-    """A JSON object in which a field came twice: which value is meant, nobody can tell."""
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(pairs)
-    return fields if len(fields) == len(pairs) else _Doubled(fields)
-
-
-def _report_or_problem(element: Any) -> Report:
-    try:
-        return _report(element)
-    except ReceiptProblem as problem:
-        return Report(reference="", status="", code=problem.code)
-
-
-def _report(fields: Any) -> Report:
-    """Read one receipt. Raises ReceiptProblem when reference or status is missing, or any field came twice."""
-    if isinstance(fields, _Doubled):
-        raise ReceiptProblem("RECEIPT_AMBIGUOUS")
-    if not isinstance(fields, dict):
-        raise ReceiptProblem("RECEIPT_UNREADABLE")
+def _report(fields: dict[str, Any]) -> Report:
+    """Read one receipt. Raises ReceiptProblem when reference or status is missing."""
     reference, status, time = (
         value if isinstance(value := fields.get(name), str) else "" for name in ("reference", "status", "time")
     )

@@ -145,9 +145,11 @@ def test_a_pause_stops_claims_keeps_everything_and_alerts_while_it_is_on(provide
     assert pausing.pause_sending(reason="the network is down", now=NOW) is True
     assert pausing.pause_sending(reason="again", now=NOW + SECOND) is False
     assert sending.Sending().claim(10, NOW) == []
+    assert sending.next_due(before=NOW) is None  # so that no loop waits for what it may not send
     assert "the network is down" in Alert.objects.open().get().message
     assert pausing.resume_sending(now=NOW + MINUTE) is True
     assert pausing.resume_sending(now=NOW + MINUTE) is False
     assert not Alert.objects.open().exists()
+    assert sending.next_due(before=NOW) == NOW
     assert [claimed.notification.pk for claimed in sending.Sending().claim(10, NOW)] == [message.pk]
     assert Pause.objects.count() == 1

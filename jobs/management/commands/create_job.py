@@ -20,12 +20,12 @@ from rich.progress import Progress as Bar
 from jobs.creation import JobRefused, create_job, read_file
 from jobs.forms import LocalMomentField, comes_twice
 from jobs.models import Job
+from jobs.preview import checker_of, invalid_rows
 from jobs.progress import progress_of
-from jobs.recipients_file import FIRST_ROW, FileProblem
-from jobs.rows import RowChecker
+from jobs.recipients_file import FileProblem
 from jobs.tasks import process_job
 from notify.clock import zone
-from notify.models import Service, Template, TemplateVersion
+from notify.models import Service, Template
 from notify.processes import StopAsked, StopSignals
 
 USAGE, REFUSED, STOPPED = 2, 3, 130  # exit statuses
@@ -140,12 +140,9 @@ class Command(BaseCommand):
 
     def _bad_rows(self, stream: BinaryIO, template: Template, encoding: str | None) -> Iterator[tuple[int, str]]:
         """Yield each row that nothing could be sent for: its number as people count, and the reason's code."""
-        version = TemplateVersion.objects.get(template=template, version=template.version)
-        kind, abroad = template.notification_type, template.service.international_sms
-        checker = RowChecker(version, kind, international=abroad)
-        for row in read_file(stream, template, encoding=encoding).rows():
-            if problem := checker.check(row).problem:
-                yield row.number + FIRST_ROW, problem.partition(":")[0]
+        found = read_file(stream, template, encoding=encoding)
+        for row, _, problem in invalid_rows(found, checker_of(template)):
+            yield row, problem.partition(":")[0]
 
 
 @contextmanager

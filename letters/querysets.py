@@ -1,0 +1,21 @@
+"""Every condition about letters, once. `now` is always aware UTC and never read in here."""
+
+from datetime import datetime
+from typing import Self
+
+from django.db.models import F, Q, QuerySet
+
+from notify.models import Notification
+
+
+class LetterQuerySet(QuerySet):
+    """Letters, by what is to be done with them."""
+
+    def ready(self) -> Self:
+        """Has a PDF that may be printed: made from a template, or found clean in the very bytes that lie there."""
+        made = Q(kind="templated") | Q(scan_verdict="clean", scanned_sha256=F("sha256"))
+        return self.filter(made, notification__status=Notification.Status.CREATED).exclude(Q(pdf="") | Q(sha256=""))
+
+    def due(self, kind: str, now: datetime) -> Self:
+        """Letters of this kind with work left for their loop (rendering, scanning), due now; oldest due first."""
+        return self.filter(kind=kind, due_at__lte=now).order_by("due_at")
