@@ -14,7 +14,8 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
+from django.db.models import prefetch_related_objects
 
 from callbacks.outcomes import settle
 from notify.alerts import close_alert, raise_alert
@@ -36,7 +37,7 @@ _CLAIM = """
         first_attempt_at = coalesce(n.first_attempt_at, %(now)s)
     FROM unnest(%(keys)s::uuid[], %(providers)s::text[]) AS v(id, provider)
     WHERE n.id = v.id AND n.status = 'created' AND n.claimed_at IS NULL
-    RETURNING n.id
+    RETURNING n.*
 """
 
 
@@ -75,12 +76,11 @@ class Sending:
             able = [kind for kind, providers in carrying.items() if choose(providers, 1)]
             if not able:
                 return []
-            keys = Notification.objects.lock_fairly(now=now, limit=limit, types=able)
-            kinds = dict(Notification.objects.filter(pk__in=keys).values_list("pk", "notification_type"))
-            chosen = {key: choose(carrying[kinds[key]], 1)[0] for key in keys}
+            kinds = Notification.objects.lock_fairly(now=now, limit=limit, types=able)
+            chosen = {key: choose(carrying[kind], 1)[0] for key, kind in kinds.items()}
             begins_at = _paced(chosen, now=now)
-            claimed = _claim({key: chosen[key] for key in begins_at}, now=now)
-        rows = Notification.objects.filter(pk__in=claimed).select_related("service")
+            rows = _claim({key: chosen[key] for key in begins_at}, now=now)
+        prefetch_related_objects(rows, "service")  # one query and one object for each service, not for each message
         return [self._build(row, chosen[row.pk], begins_at[row.pk]) for row in rows]
 
     async def act(self, item: Claimed, session: Any) -> Result:
@@ -215,18 +215,14 @@ def _paced(chosen: dict[UUID, Provider], *, now: datetime) -> dict[UUID, datetim
     return begins_at
 
 
-def _claim(chosen: dict[UUID, Provider], *, now: datetime) -> list[UUID]:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _CLAIM,
-            {
-                "now": now,
-                "lease": now + settings.SENDING_LEASE,
-                "keys": list(chosen),
-                "providers": [provider.identifier for provider in chosen.values()],
-            },
-        )
-        return [key for (key,) in cursor.fetchall()]
+def _claim(chosen: dict[UUID, Provider], *, now: datetime) -> list[Notification]:
+    values = {
+        "now": now,
+        "lease": now + settings.SENDING_LEASE,
+        "keys": list(chosen),
+        "providers": [provider.identifier for provider in chosen.values()],
+    }
+    return list(Notification.objects.raw(_CLAIM, values))
 
 
 def due(*, now: datetime) -> Due:
