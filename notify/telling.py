@@ -14,7 +14,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Case, F, When
+from django.db.models import F
 
 from notify.celery import stopping
 from notify.loops import Due, refuse_transaction, slot
@@ -70,10 +70,10 @@ def claim(channel: str, *, now: datetime, only: UUID | None = None) -> Alert | N
         due = (rows.filter(pk=only) if only else rows).select_for_update(skip_locked=True).first()
         if due is None:
             return None
-        begun = {f"{channel}_claimed_at__isnull": False}
-        Alert.objects.filter(pk=due.pk).update(
+        lapsed = getattr(due, f"{channel}_claimed_at") is not None  # somebody began, and its lease ran out
+        rows.filter(pk=due.pk).update(
             **{
-                f"{channel}_lapses": Case(When(**begun, then=F(f"{channel}_lapses") + 1), default=f"{channel}_lapses"),
+                f"{channel}_lapses": F(f"{channel}_lapses") + int(lapsed),
                 f"{channel}_attempts": F(f"{channel}_attempts") + 1,
                 f"{channel}_due_at": now + settings.ALERT_LEASE,
                 f"{channel}_claimed_at": now,
