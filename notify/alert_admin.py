@@ -23,6 +23,7 @@ from notify.admin_base import ReadOnlyAdmin, badge, list_link, local_time
 from notify.alert_forms import ATTENTION, Attention, SnoozeForm
 from notify.alerts import state_of
 from notify.models import Alert
+from notify.runbook import entry
 
 TONES = {"resolved": "good", "snoozed": "quiet", "acknowledged": "busy", "open": "bad"}
 MESSAGE_SHOWN = 120  # characters in the list
@@ -128,8 +129,8 @@ class AlertAdmin(ReadOnlyAdmin):
 
     @admin.display(description="what to do")
     def what_to_do(self, alert: Alert) -> str:
-        """Name the runbook entry."""
-        return f"README.md#{alert.kind}, below “Runbook: what an alert asks of you”"
+        """Say what the runbook says."""
+        return f"{entry(alert.kind)}\n(README.md#{alert.kind})".strip()
 
     @admin.display(description="of this kind")
     def same_kind(self, alert: Alert) -> SafeString:

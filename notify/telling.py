@@ -33,8 +33,8 @@ def why_not() -> str:
     """Return the sentence that says why no alert leaves here; "" where they do."""
     if not settings.ALERTS_ENABLED:
         return (
-            f"Alerts are off here: NOTIFY_ENVIRONMENT is {settings.NOTIFY_ENVIRONMENT!r} and ALERTS_ENABLED is not 1, "
-            "or ALERTS_ENABLED is 0. They are stored and logged only."
+            "Alerts are off here, stored and logged only. They leave where NOTIFY_ENVIRONMENT is live or production "
+            f"(here it is {settings.NOTIFY_ENVIRONMENT!r}) unless ALERTS_ENABLED is 0, and anywhere where it is 1."
         )
     return "" if channels() else "Nobody is told: set ALERT_EMAILS or ALERT_WEBHOOK_URL."
 

@@ -14,6 +14,7 @@ from django.urls import reverse
 
 from notify.clock import zone
 from notify.models import Alert
+from notify.runbook import entry
 
 SUBJECT_LIMIT = 150  # characters: longer ones are folded or cut by mail programs
 WEBHOOK_LIMIT = 3_000  # characters of the message: Slack cuts a text off at 4,000
@@ -34,9 +35,11 @@ def words_of(alert: Alert) -> Words:
     """Write an alert for every channel."""
     lines = _lines(alert)
     title = f"{alert.kind}: {_one_line(alert.scope)}"
-    context = {"title": title, "message": alert.message, "lines": lines, "links": _links(alert)}
+    advice, links = entry(alert.kind), _links(alert)
+    context = {"title": title, "message": alert.message, "lines": lines, "links": links, "advice": advice}
     plain = [title, "", alert.message, "", *(f"{name}: {text}" for name, text in lines), ""]
-    plain += [f"{name}: {address}" for name, address in context["links"]]
+    plain += [advice, ""] if advice else []
+    plain += [f"{name}: {address}" for name, address in links]
     return Words(
         key=alert.pk,
         subject=_one_line(f"[Notify {settings.NOTIFY_ENVIRONMENT}] {title}")[:SUBJECT_LIMIT],

@@ -7,6 +7,7 @@ import pytest
 from notify import telling_channels
 from notify.alerts import raise_alert
 from notify.models import Alert
+from notify.runbook import entry
 from notify.telling_words import words_of
 from notify.tests.mail_server import MailServer
 
@@ -39,6 +40,7 @@ def test_it_names_what_was_seen_since_when_how_often_who_and_what_to_do():
         "Since: 25 Oct 2026, 01:30 BST\n"
         "Seen: 2 times, last on 25 Oct 2026, 01:30 GMT\n"
         "What to do: README.md#job-stalled (“Runbook: what an alert asks of you”)\n\n"
+        f"{entry('job-stalled')}\n\n"
         f"This alert: {page}\n"
         "All open alerts of this kind: https://notify.example.org/admin/notify/alert/?kind=job-stalled\n"
     )
@@ -47,6 +49,18 @@ def test_it_names_what_was_seen_since_when_how_often_who_and_what_to_do():
                      page, "/admin/notify/alert/?kind=job-stalled"):  # fmt: skip
             assert part in text
     assert "Seen: once" in words_of(Alert(kind="a", scope="1", message="")).plain
+
+
+def test_it_repeats_what_the_runbook_says(admin_client):
+    assert entry("job-stalled").startswith("A job was recovered three times in vain and stays in error. The alert says")
+    assert entry("job-stalled").endswith("on the job's page.")
+    assert "###" not in "".join(entry(kind) for kind in ("job-stalled", "callback-exhausted"))
+    assert entry("no-such-kind") == entry("") == ""
+    told = alert(kind="service-inactive")
+    assert "Switch it on to send them" in words_of(told).html
+    page = admin_client.get(f"/admin/notify/alert/{told.pk}/change/").content.decode()
+    assert "Switch it on to send them" in page
+    assert "Affected: 1" in words_of(Alert(kind="no-such-kind", scope="1", message="")).plain
 
 
 def test_both_links_lead_to_a_page_that_shows_it(admin_client):

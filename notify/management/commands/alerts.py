@@ -49,11 +49,11 @@ class Command(BaseCommand):
         table = Table(title="Alerts", title_justify="left")
         for name in ("state", "kind", "scope", "seen", "since", "last", "message"):
             table.add_column(name, justify="right" if name == "seen" else "left", overflow="fold")
-        now = timezone.now()
+        now, encoding = timezone.now(), getattr(self.stdout, "encoding", None) or "utf-8"
         for alert in alerts[:ROWS_SHOWN]:
             times = (in_local_time(alert.first_seen_at), in_local_time(alert.last_seen_at))
             cells = (state_of(alert, now), alert.kind, alert.scope, f"{alert.times_seen:,}", *times, alert.message)
-            table.add_row(*(Text(cell) for cell in cells))
+            table.add_row(*(Text(cell.encode(encoding, "replace").decode(encoding)) for cell in cells))
         console = Console(file=self.stdout, width=max(120, Console().width))  # type: ignore[arg-type]
         console.print(table)
         if len(alerts) > ROWS_SHOWN:
