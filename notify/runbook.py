@@ -25,4 +25,5 @@ def _entries() -> dict[str, str]:
 
 
 def _unwrapped(text: str) -> str:
-    return "\n".join(" ".join(paragraph.split()) for paragraph in text.strip().split("\n\n"))
+    plain = re.sub(r"\*([^*]+)\*", r"“\1”", text.strip()).replace("`", "")
+    return "\n".join(" ".join(paragraph.split()) for paragraph in plain.split("\n\n"))

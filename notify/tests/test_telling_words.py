@@ -54,6 +54,8 @@ def test_it_names_what_was_seen_since_when_how_often_who_and_what_to_do():
 def test_it_repeats_what_the_runbook_says(admin_client):
     assert entry("job-stalled").startswith("A job was recovered three times in vain and stays in error. The alert says")
     assert entry("job-stalled").endswith("on the job's page.")
+    assert "then choose “Resume” on" in entry("job-stalled")
+    assert "run manage.py process_missing_rows JOB." in entry("job-incomplete")
     assert "###" not in "".join(entry(kind) for kind in ("job-stalled", "callback-exhausted"))
     assert entry("no-such-kind") == entry("") == ""
     told = alert(kind="service-inactive")
