@@ -218,8 +218,11 @@ CALLBACK_LEASE = seconds("CALLBACK_LEASE", 60)
 CALLBACK_CONNECT_TIMEOUT = seconds("CALLBACK_CONNECT_TIMEOUT", 5)
 CALLBACK_REQUEST_TIMEOUT = seconds("CALLBACK_REQUEST_TIMEOUT", 15)  # wall clock, per request
 CALLBACK_TRUSTED_TARGETS = env.list("CALLBACK_TRUSTED_TARGETS", default=[])  # host:port, exempt from address rules
-ALERT_EMAILS = env.list("ALERT_EMAILS", default=[])  # who is told of alerts, one email to all of them
-ALERT_WEBHOOK_URL = env.str("ALERT_WEBHOOK_URL", default="")  # takes {"text": …}, as Slack's incoming webhooks do
+# Who is told of alerts, one email to all of them.
+ALERT_EMAILS = [address.strip() for address in env.list("ALERT_EMAILS", default=[]) if address.strip()]
+ALERT_WEBHOOK_URL = env.str(
+    "ALERT_WEBHOOK_URL", default=""
+).strip()  # takes {"text": …}, as Slack's incoming webhooks do
 ALERTS_ENABLED = switch(env.str("ALERTS_ENABLED", default=""), otherwise=PRODUCTION)  # whether alerts leave at all
 ALERT_RETRY_AFTER = seconds("ALERT_RETRY_AFTER", 60)  # doubled after each try in vain, up to 16 times this
 ALERT_LEASE = seconds("ALERT_LEASE", 300)  # above what one email may take: 10 seconds for each step of SMTP

@@ -9,7 +9,7 @@ import smtplib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from email.utils import parseaddr, parsedate_to_datetime
 
 import aiohttp
 from anymail.exceptions import AnymailError
@@ -36,11 +36,12 @@ class Answer:
 
 def by_email(words: Words) -> Answer:
     """Send one email to all of ALERT_EMAILS. Its Message-ID is the same over tries, so that a repeat can be seen."""
+    domain = parseaddr(settings.DEFAULT_FROM_EMAIL)[1].rpartition("@")[2] or "notify.invalid"
     email = EmailMultiAlternatives(
         words.subject,
         words.plain,
         to=settings.ALERT_EMAILS,
-        headers={"Message-ID": f"<alert-{words.key}@notify.invalid>", "Auto-Submitted": "auto-generated"},
+        headers={"Message-ID": f"<alert-{words.key}@{domain}>", "Auto-Submitted": "auto-generated"},
     )
     email.attach_alternative(words.html, "text/html")
     try:

@@ -136,6 +136,16 @@ def test_a_channel_that_is_not_set_up_is_left_alone_and_told_when_it_is(settings
     assert len(mail.emails) == 1
 
 
+@pytest.mark.django_db
+def test_a_slow_channel_leaves_the_other_its_time(settings, mail, hook):
+    settings.ALERT_WEBHOOK_URL, settings.LOOP_FOR = hook.url("slow"), timedelta(seconds=0.4)
+    for number in range(30):
+        raise_alert("a", str(number), "", now=NOW)
+    telling.send_alerts(now=NOW)
+    assert 0 < len(hook.received) < 30
+    assert mail.emails
+
+
 def run_minutely(start: datetime, minutes: int) -> None:
     """Run the loop once a minute, as the schedule does."""
     for minute in range(minutes):

@@ -12,12 +12,12 @@ KEYS = {"SECRET_KEY": "s" * 60, "SEARCH_HASH_KEY": "h" * 40, "ENCRYPTION_KEYS": 
 ASK = "import django; django.setup(); from notify import telling; print(telling.why_not() or 'they leave')"
 
 
-def ask(tmp_path, **environment: str) -> subprocess.CompletedProcess:
-    """Load the settings and say whether alerts leave."""
+def ask(tmp_path, question: str = ASK, **environment: str) -> subprocess.CompletedProcess:
+    """Load the settings in a process of its own and ask."""
     inherited = {name: text for name, text in os.environ.items() if not name.startswith(("ALERT", "NOTIFY_ENV"))}
     own = {"NOTIFY_VAR_DIR": str(tmp_path), "DJANGO_SETTINGS_MODULE": "notify.settings", **KEYS, **environment}
     return subprocess.run(
-        [sys.executable, "-c", ASK], cwd=settings.BASE_DIR, env=inherited | own, capture_output=True, text=True,
+        [sys.executable, "-c", question], cwd=settings.BASE_DIR, env=inherited | own, capture_output=True, text=True,
         timeout=60,
     )  # fmt: skip
 
@@ -42,6 +42,15 @@ def test_alerts_leave_where_the_environment_or_the_switch_says_so(tmp_path, envi
     assert done.returncode == 0, done.stderr
     assert (done.stdout.strip() == "they leave") is leaves
     assert leaves or "Alerts are off here" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [("a@example.org, b@example.org ,", "['a@example.org', 'b@example.org']"), (" , ", "[]"), ("", "[]")],
+)
+def test_addresses_may_be_written_with_blanks(tmp_path, given, read):
+    question = "from notify import settings; print(settings.ALERT_EMAILS)"
+    assert ask(tmp_path, question, ALERT_EMAILS=given).stdout.strip() == read
 
 
 def test_with_nobody_to_tell_it_says_so(tmp_path):
