@@ -231,6 +231,9 @@ def _told_by(alert: Alert, channel: str) -> str:
         return f"Told on {local_time(told_at)}"
     if not attempts:
         return "Not told" if channel in telling.channels() else "Not told: not set up here"
+    if getattr(alert, f"{channel}_claimed_at"):
+        limit = settings.ALERT_LAPSES_LIMIT
+        return f"Try {attempts} is on its way, or a crash cut it off; after {limit} of these it rests"
     tries = "1 try" if attempts == 1 else f"{attempts} tries"
-    why = getattr(alert, f"{channel}_error") or "nobody knows what became of the last one"
+    why = getattr(alert, f"{channel}_error")
     return f"Not told after {tries} ({why}); again on {local_time(getattr(alert, f'{channel}_due_at'))}"

@@ -130,6 +130,6 @@ def _log_untold(*, now: datetime) -> None:
             missing = [channel for channel in channels() if getattr(alert, f"{channel}_told_at") is None]
             why = ", ".join(f"{channel} ({getattr(alert, f'{channel}_error') or 'never tried'})" for channel in missing)
             logger.error(
-                "Alert %s for %s could not be told by %s; it is tried again", alert.kind, alert.scope, why,
+                "Alert %s for %s could not be told by %s; see its page", alert.kind, alert.scope, why,
                 extra={"kind": alert.kind, "scope": alert.scope},
             )  # fmt: skip

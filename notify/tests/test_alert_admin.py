@@ -220,6 +220,9 @@ def test_the_told_column_names_each_channel_and_what_is_overdue(admin_client, se
     assert listed(admin_client, state="untold") == ["late"]
     page = admin_client.get(reverse("admin:notify_alert_change", args=[Alert.objects.get(scope="late").pk]))
     assert "Not told after 3 tries (ConnectionRefusedError); again on " in page.content.decode()
+    Alert.objects.filter(scope="late").update(email_claimed_at=now)
+    page = admin_client.get(reverse("admin:notify_alert_change", args=[Alert.objects.get(scope="late").pk]))
+    assert "Try 3 is on its way, or a crash cut it off" in page.content.decode()
     settings.ALERTS_ENABLED = False
     page = admin_client.get(reverse("admin:notify_alert_change", args=[Alert.objects.get(scope="late").pk]))
     assert "Alerts are off here" in page.content.decode()

@@ -328,7 +328,7 @@ def test_an_alert_nobody_could_be_told_of_for_over_an_hour_is_logged_once(settin
     for moment in (NOW + HOUR + SECOND, NOW + HOUR + 2 * SECOND, NOW + 5 * HOUR):
         telling.send_alerts(now=moment)
     errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
-    assert errors == ["Alert a for 1 could not be told by webhook (ClientConnectorError); it is tried again"]
+    assert errors == ["Alert a for 1 could not be told by webhook (ClientConnectorError); see its page"]
     assert Alert.objects.untold_long(["webhook"], NOW + 5 * HOUR).exists()
     settings.ALERT_WEBHOOK_URL = hook.url("hook")
     telling.send_alerts(now=NOW + 6 * HOUR)
