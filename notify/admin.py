@@ -1,22 +1,19 @@
-"""Admin pages of services, their templates, alerts and what the watchdogs did."""
+"""Admin pages of services, their templates and what the watchdogs did."""
 
 from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils import timezone
-from django.utils.safestring import SafeString
 
 from notify import (
+    alert_admin,  # noqa: F401  (registers its page)
     content,
     notification_admin,  # noqa: F401  (registers its page)
     schedule_admin,  # noqa: F401  (registers its page)
 )
-from notify.admin_base import NotifyAdmin, ReadOnlyAdmin, ReadOnlyInline, badge
+from notify.admin_base import NotifyAdmin, ReadOnlyAdmin, ReadOnlyInline
 from notify.models import (
-    Alert,
     DailyTotal,
     DataRetention,
     NotificationType,
@@ -130,58 +127,6 @@ class TemplateAdmin(NotifyAdmin):
             return "Shown when the template is saved."
         columns = content.RECIPIENT_COLUMNS[template.notification_type]
         return ", ".join([*columns, *content.placeholders(template.subject, template.content)])
-
-
-class AlertState(admin.SimpleListFilter):
-    """Open alerts unless something else is chosen."""
-
-    title = parameter_name = "state"
-
-    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
-        """Offer what is not the default."""
-        return [("resolved", "Resolved"), ("all", "All")]
-
-    def choices(self, changelist: Any) -> Any:
-        """Call the default what it is."""
-        first, *others = super().choices(changelist)
-        yield first | {"display": "Open"}
-        yield from others
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
-        """Narrow the list."""
-        if self.value() == "all":
-            return queryset
-        return queryset.filter(resolved_at__isnull=False) if self.value() == "resolved" else queryset.open()
-
-
-@admin.register(Alert)
-class AlertAdmin(ReadOnlyAdmin):
-    """What a person should look at."""
-
-    list_display = ("kind", "scope", "message", "state", "times_seen", "first_seen_at", "last_seen_at")
-    list_filter = (AlertState, "kind")
-    search_fields = ("kind", "scope")
-    actions = ("acknowledge",)
-    empty_text = "Nothing is wrong: no alert is open."
-
-    @admin.display(description="state")
-    def state(self, alert: Alert) -> SafeString:
-        """Say whether it is open, and whether a person has seen it."""
-        if alert.resolved_at:
-            return badge("resolved", "good")
-        if alert.snoozed_until and alert.snoozed_until > timezone.now():
-            return badge("snoozed", "quiet")
-        return badge("acknowledged", "busy") if alert.acknowledged_at else badge("open", "bad")
-
-    @admin.action(description="Acknowledge: a person is on it", permissions=["acknowledge"])
-    def acknowledge(self, request: HttpRequest, queryset: QuerySet) -> None:
-        """Note that a person has seen these; those resolved or acknowledged before stay as they are."""
-        seen = queryset.filter(resolved_at__isnull=True, acknowledged_at__isnull=True)
-        self.message_user(request, f"Acknowledged: {seen.update(acknowledged_at=timezone.now())}.")
-
-    def has_acknowledge_permission(self, request: HttpRequest) -> bool:
-        """Who may change alerts may acknowledge them."""
-        return request.user.has_perm("notify.change_alert")
 
 
 @admin.register(WatchdogRun)

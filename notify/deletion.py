@@ -14,12 +14,14 @@ from django.db import transaction
 from django.db.models import Min, Q, QuerySet
 
 from notify import floors, totals
+from notify.alerts import close_alert, raise_alert
 from notify.celery import stopping
 from notify.clock import local_date, local_day, local_midnight
 from notify.loops import KEYS_SHOWN, Due, refuse_transaction
 from notify.models import DailyTotal, DataRetention, Notification, NotificationType, Service
 
 logger = logging.getLogger(__name__)
+FAILED = "retention-failed"
 BATCH = 1_000  # rows per transaction: measured, more is no faster
 
 
@@ -38,7 +40,7 @@ def removable(service: UUID, kind: str, *, before: datetime) -> QuerySet[Notific
 def delete_past_retention(*, now: datetime) -> dict[str, int]:
     """Delete what is past retention, one service and channel after another; stops where the worker is told to.
 
-    A failure stops only its service and channel and is logged; the next run goes on there. Two runs at once share the
+    A failure stops only its service and channel and is alerted; the next run goes on there. Two runs at once share the
     work. Returns how many messages and callbacks went.
     """
     refuse_transaction()
@@ -46,8 +48,11 @@ def delete_past_retention(*, now: datetime) -> dict[str, int]:
     for service, kind, days in _kept_days():
         try:
             deleted += _delete_of(service, kind, today - timedelta(days=days), now=now)
+            if not stopping():  # it came to its end
+                close_alert(FAILED, f"service {service}, {kind}", now=now)
         except Exception as error:
             logger.warning("Retention of service %s, %s, stopped", service, kind, exc_info=error)
+            _tell_failed(service, kind, error, now=now)
     callbacks = 0
     while not stopping() and (gone := sum(floors.ask("retention", [], now=now).values())):
         callbacks += gone
@@ -103,3 +108,14 @@ def _delete_day(rows: QuerySet[Notification], total: QuerySet[DailyTotal], *, no
             total.filter(thinned=False).update(thinned=True)
             deleted += floors.ask("retention", keys, now=now)["notify"]
     return deleted
+
+
+def _tell_failed(service: UUID, kind: str, error: Exception, *, now: datetime) -> None:
+    raise_alert(
+        FAILED,
+        f"service {service}, {kind}",
+        f"Messages past their retention could not be deleted ({type(error).__name__}); what was deleted before stays "
+        "deleted. It is tried again every night. Personal data is kept for longer than promised until it succeeds: "
+        f"look at the log of notify.deletion and mend the cause. See README, {FAILED}.",
+        now=now,
+    )

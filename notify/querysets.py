@@ -123,6 +123,47 @@ class AlertQuerySet(models.QuerySet):
         """Not resolved. Newest first."""
         return self.filter(resolved_at__isnull=True).order_by("-last_seen_at")
 
+    def resolved(self) -> Self:
+        """Whose cause is gone. Newest first."""
+        return self.filter(resolved_at__isnull=False).order_by("-last_seen_at")
+
+    def snoozed(self, now: datetime) -> Self:
+        """Open, and put off by a person until a moment that is still to come. Newest first."""
+        return self.open().filter(snoozed_until__gt=now)
+
+    def acknowledged(self, now: datetime) -> Self:
+        """Open, and a person is on it; those put off left out. Newest first."""
+        return self.open().filter(_not_snoozed(now), acknowledged_at__isnull=False)
+
+    def unattended(self, now: datetime) -> Self:
+        """Open, and neither acknowledged nor put off: these are told. Newest first."""
+        return self.open().filter(_not_snoozed(now), acknowledged_at__isnull=True)
+
+    def untold(self, channel: str, now: datetime) -> Self:
+        """To be told now by a channel (`email`, `webhook`), a lapsed lease included. Never tried first, then oldest.
+
+        After ALERT_LAPSES_LIMIT tries that a crash cut off there is none more: it may have arrived each time.
+        """
+        due = Q(**{f"{channel}_due_at__isnull": True}) | Q(**{f"{channel}_due_at__lte": now})
+        waiting = self.unattended(now).filter(due, **{f"{channel}_told_at__isnull": True})
+        # The try that is still marked as begun is the last one; those before it were counted.
+        counted = settings.ALERT_LAPSES_LIMIT - 1
+        last = Q(**{f"{channel}_lapses__gte": counted, f"{channel}_claimed_at__isnull": False})
+        return waiting.exclude(last).order_by(f"{channel}_attempts", "first_seen_at")
+
+    def untold_long(self, channels: Sequence[str], now: datetime) -> Self:
+        """To be told for longer than ALERT_UNTOLD_AFTER, and one of the channels has not done it. Oldest first."""
+        limit = now - settings.ALERT_UNTOLD_AFTER
+        since = self.unattended(now).filter(Q(snoozed_until__isnull=True) | Q(snoozed_until__lt=limit))
+        missing = Q(pk__in=[])
+        for channel in channels:
+            missing |= Q(**{f"{channel}_told_at__isnull": True})
+        return since.filter(missing, first_seen_at__lt=limit).order_by("first_seen_at")
+
+
+def _not_snoozed(now: datetime) -> Q:
+    return Q(snoozed_until__isnull=True) | Q(snoozed_until__lte=now)
+
 
 def slower_than(slow_after: timedelta, now: datetime) -> Q:
     """Delivered after `slow_after` or more, or still on the way that long after being sent.

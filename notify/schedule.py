@@ -82,6 +82,7 @@ ROWS = (
         "notify.send_daily_performance_platform_stats", LOOP, 3_600, "yesterday's messages are not counted yet",
         "notify.totals.due", minute="0", hour="2",
     ),
+    Row("notify.send_alerts", LOOP, 50, "alerts are open and nobody was told yet", "notify.telling.due"),
 )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import environ
 
 from notify import embedded, file_broker
 from notify.keys import load_keys
+from notify.switches import switch
 
 env = environ.Env()
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -217,6 +218,16 @@ CALLBACK_LEASE = seconds("CALLBACK_LEASE", 60)
 CALLBACK_CONNECT_TIMEOUT = seconds("CALLBACK_CONNECT_TIMEOUT", 5)
 CALLBACK_REQUEST_TIMEOUT = seconds("CALLBACK_REQUEST_TIMEOUT", 15)  # wall clock, per request
 CALLBACK_TRUSTED_TARGETS = env.list("CALLBACK_TRUSTED_TARGETS", default=[])  # host:port, exempt from address rules
+# Who is told of alerts, one email to all of them.
+ALERT_EMAILS = [address.strip() for address in env.list("ALERT_EMAILS", default=[]) if address.strip()]
+ALERT_WEBHOOK_URL = env.str(
+    "ALERT_WEBHOOK_URL", default=""
+).strip()  # takes {"text": …}, as Slack's incoming webhooks do
+ALERTS_ENABLED = switch(env.str("ALERTS_ENABLED", default=""), otherwise=PRODUCTION)  # whether alerts leave at all
+ALERT_RETRY_AFTER = seconds("ALERT_RETRY_AFTER", 60)  # doubled after each try in vain, up to 16 times this
+ALERT_LEASE = seconds("ALERT_LEASE", 300)  # above what one email may take: 10 seconds for each step of SMTP
+ALERT_LAPSES_LIMIT = env.int("ALERT_LAPSES_LIMIT", default=3)  # tries of one alert and channel that a crash cuts off
+ALERT_UNTOLD_AFTER = seconds("ALERT_UNTOLD_AFTER", 3_600)  # an alert nobody could be told of is then said in the log
 
 # --- Log: one line per event, never with personal data ----------------------------------------------------------------
 
