@@ -40,14 +40,15 @@ class DataRetentionForm(forms.ModelForm):
         model = DataRetention
         fields = ("service", "notification_type", "days")
 
-    def days_before(self) -> int:
-        """Return how long these messages are kept without this change."""
-        return self.initial["days"] if self.instance.pk else settings.RETENTION_DAYS
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # How long these messages are kept without this change.
+        self.days_before: int = self.instance.days if self.instance.pk else settings.RETENTION_DAYS
 
     def asks(self) -> bool:
         """True when messages would go sooner and nobody has agreed to that."""
-        before = self.days_before()
-        return self.cleaned_data["days"] < before and self.cleaned_data.get("agreed") != before
+        sooner = self.cleaned_data["days"] < self.days_before
+        return sooner and self.cleaned_data.get("agreed") != self.days_before
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,7 @@ class DataRetentionAdmin(NotifyAdmin):
 
     def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> str:
         """Write into the history what was kept before and what is kept now."""
-        before, days = form.days_before(), form.cleaned_data["days"]
+        before, days = form.days_before, form.cleaned_data["days"]
         was = f"{before} days (the default)" if add else f"{before} days"
         agreed = "; agreed that messages go sooner" if days < before else ""
         return f"Kept for {days} days, before that for {was}{agreed}."
@@ -154,7 +155,7 @@ class DataRetentionAdmin(NotifyAdmin):
         form = self.get_form(request, row, change=bool(row))(request.POST, instance=row)
         if not form.is_valid() or not form.asks():
             return None
-        before = form.days_before()
+        before = form.days_before
         context = self.admin_site.each_context(request) | {
             "title": "Delete messages sooner?", "opts": self.opts, "retention": form.instance, "before": before,
             "going": going(form.instance, before=before, now=timezone.now()), "existing": row is not None,

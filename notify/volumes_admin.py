@@ -23,12 +23,23 @@ from notify.models import DailyTotal, NotificationType, Service
 DAYS, DAYS_LIMIT = 30, 366  # looked at unless asked otherwise, and at most
 
 
+class ServiceField(forms.ModelChoiceField):
+    """A service, or all; whatever is no service's key is told the same way."""
+
+    def to_python(self, value: Any) -> Service | None:
+        """Return the service with this key."""
+        try:
+            return super().to_python(value)
+        except forms.ValidationError as error:
+            raise forms.ValidationError(self.error_messages["invalid_choice"], code="invalid_choice") from error
+
+
 class PeriodForm(forms.Form):
     """Which volumes to show. Without any dates: the last DAYS local days that are over."""
 
     first = forms.DateField(label="From", widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"))
     last = forms.DateField(label="To", widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"))
-    service = forms.ModelChoiceField(
+    service = ServiceField(
         Service.objects.order_by("name"), required=False, empty_label="All services",
         error_messages={"invalid_choice": "There is no such service. Choose one of the list."},
     )  # fmt: skip
@@ -169,7 +180,12 @@ def _charts(period: volumes.Period, lines: list[volumes.Line]) -> list[SafeStrin
     none = volumes.Counted()
 
     def series(value_of: Any) -> list[Series]:
-        drawn = [Series(label, [value_of(by_key.get((day, value), none)) for day in days]) for value, label in channels]
+        drawn = [
+            Series(
+                label, [value_of(by_key.get((day, value), none)) for day in days], NotificationType.values.index(value)
+            )
+            for value, label in channels
+        ]
         return [one for one in drawn if any(value is not None for value in one.values)]
 
     charts = [bar_chart(series(lambda counted: counted.messages), labels=labels, title="Messages by day")]
