@@ -56,12 +56,13 @@ class Bench:
         """Add jobs with this many messages in all, archived, made one second after another from `start` on."""
         from django.db import connection
 
-        each = min(JOB_ROWS, rows)
+        jobs = max(1, round(rows / JOB_ROWS))
+        each = rows // jobs
         values = {"service": self.template.service_id, "template": self.template.pk, "each": each, "start": start}
         with connection.cursor() as cursor:
-            cursor.execute(_JOBS, values | {"jobs": rows // each})
-            jobs = [str(row[0]) for row in cursor.fetchall()]
-            cursor.execute(_ROWS, {"each": each, "jobs": jobs})
+            cursor.execute(_JOBS, values | {"jobs": jobs})
+            keys = [str(row[0]) for row in cursor.fetchall()]
+            cursor.execute(_ROWS, {"each": each, "jobs": keys})
 
     def kept(self, rows: int) -> None:
         """Bring the messages that are kept up to this many."""
