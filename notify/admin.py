@@ -10,11 +10,12 @@ from notify import (
     alert_admin,  # noqa: F401  (registers its page)
     content,
     notification_admin,  # noqa: F401  (registers its page)
+    retention_admin,  # noqa: F401  (registers its page)
     schedule_admin,  # noqa: F401  (registers its page)
+    volumes_admin,  # noqa: F401  (registers its page)
 )
 from notify.admin_base import NotifyAdmin, ReadOnlyAdmin, ReadOnlyInline
 from notify.models import (
-    DailyTotal,
     DataRetention,
     NotificationType,
     Service,
@@ -31,12 +32,13 @@ admin.site.enable_nav_sidebar = False  # the lists need its room at 1,280 pixels
 admin.site.empty_value_display = "–"
 
 
-class RetentionInline(admin.TabularInline):
-    """How long a service's messages are kept, where it is not seven days."""
+class RetentionInline(ReadOnlyInline):
+    """How long a service's messages are kept, where it is not the default; edited on a page of its own, which asks."""
 
     model = DataRetention
-    extra = 0
-    verbose_name_plural = "Retention (a channel without a row here: 7 days)"
+    fields = readonly_fields = ("notification_type", "days")
+    show_change_link = True
+    verbose_name_plural = "Retention (a channel without a row here: the default; add one under Data retention)"
 
 
 @admin.register(Service)
@@ -137,18 +139,3 @@ class WatchdogRunAdmin(ReadOnlyAdmin):
     list_filter = ("outcome",)
     search_fields = ("task",)
     empty_text = "No run has been recorded yet. Runs appear here once the scheduler and the workers are up."
-
-
-@admin.register(DailyTotal)
-class DailyTotalAdmin(ReadOnlyAdmin):
-    """A day's messages, counted by outcome."""
-
-    list_display = ("day", "service", "notification_type", "messages", "sent_within_ten_seconds")
-    list_filter = ("notification_type", "service")
-    list_select_related = ("service",)
-    empty_text = "No totals yet. A day's messages are counted in the night after it."
-
-    @admin.display(description="messages")
-    def messages(self, total: DailyTotal) -> str:
-        """Add up the counts."""
-        return f"{sum(total.counts.values()):,}"
