@@ -50,6 +50,7 @@ class Replay:
         self.carried = {name: Carried() for name in names}
         self.curves: dict[str, list[Point]] = {name: [] for name in names}
         self.all_slow_minutes = 0
+        self.end = self.start
         self._real, self._seen = ({name: Sample() for name in names} for _ in range(2))
         self._left: dict[str, datetime] = {}
         self._highest: dict[str, float] = {}
@@ -60,6 +61,7 @@ class Replay:
 
         Memory stays flat: of the messages only the running sums of one window are kept.
         """
+        self.end = self.start + minutes * MINUTE
         point_every = max(1, ceil(minutes / POINTS))
         for minute, entered in _by_minute(groups, minutes):
             self._pass(minute, entered)

@@ -64,6 +64,11 @@ class Carried:
     replayed: float = 0
     unknown: float = 0
 
+    @property
+    def fewer(self) -> float:
+        """How many messages fewer would have gone through it while it was slow; below zero: more."""
+        return self.while_slow - self.replayed
+
 
 @dataclass(frozen=True, slots=True)
 class Point:

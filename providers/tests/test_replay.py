@@ -1,6 +1,7 @@
 """The slow rule over minutes that are past: the same decisions, and what they would have changed."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -100,7 +101,7 @@ def test_a_step_moves_part_and_waits_until_the_shares_settled():
     done = replayed({"mmg": range(60, 120)}, step=20)
     assert [switch.shares["mmg"] for switch in done.switches] == [30, 10, 0]
     times = [switch.at for switch in done.switches]
-    assert [after - before for before, after in zip(times, times[1:], strict=False)] == [11 * MINUTE] * 2
+    assert [after - before for before, after in pairwise(times)] == [11 * MINUTE] * 2
 
 
 def test_a_change_before_the_start_still_settles():
