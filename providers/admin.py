@@ -16,6 +16,8 @@ from notify.admin_base import (
     badge,
     object_link,
 )
+from providers.admin_backtest import BacktestPages
+from providers.admin_health import HealthPages
 from providers.forms import ProviderForm, SwitchPolicyForm, effective_share
 from providers.models import Provider, ProviderChange, Receipt, SwitchPolicy
 
@@ -30,7 +32,7 @@ class ChangeInline(ReadOnlyInline):
 
 
 @admin.register(Provider)
-class ProviderAdmin(OwnFormFields, NotifyAdmin):
+class ProviderAdmin(HealthPages, OwnFormFields, NotifyAdmin):
     """Who carries messages."""
 
     form = ProviderForm
@@ -93,7 +95,7 @@ class ProviderChangeAdmin(ReadOnlyAdmin):
 
 
 @admin.register(SwitchPolicy)
-class SwitchPolicyAdmin(NotifyAdmin):
+class SwitchPolicyAdmin(BacktestPages, NotifyAdmin):
     """When traffic moves away from a slow provider."""
 
     form = SwitchPolicyForm

@@ -44,7 +44,11 @@ class BacktestForm(forms.Form):
     days = forms.IntegerField(
         initial=7, validators=[MinValueValidator(1), MaxValueValidator(LONGEST)], help_text="Of 24 hours, up to now."
     )
-    threshold = ThresholdField(required=False, help_text="Slow ÷ all from which a provider is slow: 0.2 is a fifth.")
+    threshold = ThresholdField(
+        required=False,
+        help_text="Slow ÷ all from which a provider is slow: 0.2 is a fifth.",
+        widget=forms.TextInput(attrs={"inputmode": "decimal"}),  # a number's widget would not show what was refused
+    )
     step = forms.IntegerField(
         required=False,
         validators=[MinValueValidator(1), MaxValueValidator(100)],
@@ -90,7 +94,7 @@ def tried(asked: dict[str, Any]) -> SwitchPolicy:
 def asked_by(policy: SwitchPolicy) -> dict[str, Any]:
     """Return the form's values of a policy."""
     minutes = {
-        f"{name}_minutes": round(value.total_seconds() / 60, 2)
+        f"{name}_minutes": f"{value.total_seconds() / 60:g}"
         for name, value in (("window", policy.window), ("slow_after", policy.slow_after), ("settle", policy.settle_for))
     }
     names = ("threshold", "step", "minimum_sample")

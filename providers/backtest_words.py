@@ -35,6 +35,8 @@ def summary(replay: Replay) -> str:
 
 
 def minutes(span: timedelta) -> str:
-    """Write a span in minutes."""
+    """Write a span in minutes, or in hours where they are whole."""
+    if span >= timedelta(hours=2) and span % timedelta(hours=1) == timedelta(0):
+        return f"{span // timedelta(hours=1)} hours"
     count = round(span.total_seconds() / 60, 2)
     return f"{count:g} minute{'' if count == 1 else 's'}"

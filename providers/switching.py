@@ -19,6 +19,7 @@ from notify.querysets import slower_than
 from providers.models import Provider, ProviderChange, SwitchPolicy
 
 ALL_SLOW, HELD = "providers-all-slow", "provider-slow-held"
+TENDED = "back towards the resting share"  # the reason of such a change
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,7 @@ def tend_to_middle(*, now: datetime) -> int:
             for row in rows:
                 if not row.is_held(now):
                     share = tend(row.share, row.resting_share, settings.PROVIDERS_REST_STEP)
-                    changed += set_share(row, share, reason="back towards the resting share", now=now)
+                    changed += set_share(row, share, reason=TENDED, now=now)
     return changed
 
 
