@@ -22,7 +22,7 @@ from providers.replay import Replay
 from providers.switching import policy_of
 
 DAYS = 7  # at most, in the admin; the command goes further
-MESSAGES = 1_000_000  # that a page view replays; more is the command's
+MESSAGES = 500_000  # that a page view replays; more is the command's
 TONES = ("share", "other", "third", "fourth")  # of curves, by provider
 
 

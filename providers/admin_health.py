@@ -65,7 +65,7 @@ def context_of(seen: Health) -> dict[str, Any]:
     """Return what the template shows."""
     hours = round((seen.end - seen.start).total_seconds() / 3_600)
     found = events(seen.changes)
-    marks = [(event.change.created_at, event.number, event.text) for event in found if event.number]
+    marks = [(event.change.created_at, event.number, event.text) for event in reversed(found) if event.number]
     return {
         "title": f"{seen.provider}: the last {NAMES[hours]}", "seen": seen, "provider": seen.provider,
         "totals": seen.totals, "events": found, "hours": hours, "spans": NAMES.items(),

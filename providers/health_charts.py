@@ -143,7 +143,7 @@ def _times(frame: Frame) -> list[tuple[datetime, str]]:
     day, found = local_date(frame.start), []
     while (midnight := local_midnight(day)) <= frame.end:
         day += timedelta(days=1)
-        moments = [midnight + step * timedelta(hours=every) for step in range(ceil(24 / every) + 1)]
+        moments = [midnight + step * timedelta(hours=every) for step in range(ceil(24 / every))]
         found += [moment for moment in moments if moment < local_midnight(day)]
     inside = [one for one in found if frame.start <= one <= frame.end and LEFT + 12 < frame.x(one) < WIDTH - RIGHT - 12]
     return [(moment, _label(moment)) for moment in inside]
