@@ -128,8 +128,8 @@ def _share(seen: Health, marks: Sequence[Any]) -> SafeString:
     frame = charts.Frame(seen.start, seen.end, 100, height=140)
     text = f"{seen.shares[0][1]} at the start, {seen.shares[-1][1]} at the end, {len(seen.changes)} changes."
     title = f"Share of {seen.provider} over time"
-    return charts.chart("share", title, text, frame, charts.steps(frame, seen.shares, "share"),
-                        charts.events(frame, marks))  # fmt: skip
+    held = charts.steps(frame, seen.shares, "share", until=seen.now)
+    return charts.chart("share", title, text, frame, held, charts.events(frame, marks))
 
 
 def _told(one: Bucket) -> str:

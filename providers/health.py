@@ -44,7 +44,7 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What the page shows.
+    """What the page shows: [start, end) holds `now`, after which there is nothing yet.
 
     ratios: (moment, slow ÷ judged of the messages handed over in the `judged_over` before it), in hindsight; None where
     they were fewer than the policy's sample. shares: (moment, share from then on), the first at the start.
@@ -55,6 +55,7 @@ class Health:
     policy: SwitchPolicy
     start: datetime
     end: datetime
+    now: datetime
     span: timedelta
     judged_over: timedelta
     buckets: Sequence[Bucket]
@@ -83,21 +84,21 @@ def health(provider: Provider, *, hours: int, now: datetime) -> Health:
         provider.changes.filter(created_at__gte=start, created_at__lt=end)
         .select_related("changed_by").order_by("-created_at", "-pk")[:CHANGES_SHOWN]
     )  # fmt: skip
-    ratios, shares = _ratios(buckets, judged, span, policy), _shares(provider, start, changes)
+    ratios, shares = _ratios(buckets, judged, policy, span, now), _shares(provider, start, changes)
     shown = buckets[judged - 1 :]
-    return Health(provider, policy, start, end, span, judged * span, shown, ratios, shares, changes)
+    return Health(provider, policy, start, end, now, span, judged * span, shown, ratios, shares, changes)
 
 
 def _ratios(
-    buckets: Sequence[Bucket], judged: int, span: timedelta, policy: SwitchPolicy
+    buckets: Sequence[Bucket], judged: int, policy: SwitchPolicy, span: timedelta, now: datetime
 ) -> list[tuple[datetime, float | None]]:
-    """Return the part that was slow of every run of `judged` buckets, by the run's end."""
+    """Return the part that was slow of every run of `judged` buckets, by the run's end (at most `now`)."""
     found: list[tuple[datetime, float | None]] = []
     for last in range(judged - 1, len(buckets)):
         run = buckets[last - judged + 1 : last + 1]
         slow, count = sum(one.slow for one in run), sum(one.judged for one in run)
         enough = count >= max(1, policy.minimum_sample)
-        found.append((buckets[last].at + span, slow / count if enough else None))
+        found.append((min(now, buckets[last].at + span), slow / count if enough else None))
     return found
 
 

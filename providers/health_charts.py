@@ -65,12 +65,14 @@ def line(frame: Frame, points: Iterable[tuple[datetime, float | None]], tone: st
     return _joined(_piece(part, tone) for part in parts if part)
 
 
-def steps(frame: Frame, points: Sequence[tuple[datetime, float]], tone: str) -> SafeString:
-    """Draw a value that holds until the next point, and the last one to the end."""
+def steps(
+    frame: Frame, points: Sequence[tuple[datetime, float]], tone: str, *, until: datetime | None = None
+) -> SafeString:
+    """Draw a value that holds until the next point, and the last one until a moment, else to the end."""
     path: list[str] = []
     for place, (moment, value) in enumerate(points):
-        until = points[place + 1][0] if place + 1 < len(points) else frame.end
-        path += [f"{frame.x(moment)},{frame.y(value)}", f"{frame.x(until)},{frame.y(value)}"]
+        next_at = points[place + 1][0] if place + 1 < len(points) else until or frame.end
+        path += [f"{frame.x(moment)},{frame.y(value)}", f"{frame.x(next_at)},{frame.y(value)}"]
     return _piece(path, tone) if path else SafeString("")
 
 

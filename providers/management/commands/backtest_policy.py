@@ -87,7 +87,7 @@ class Command(BaseCommand):
         console.print(_switches(replay) if replay.switches else "It would not have switched.")
         console.print(_carried(replay) if replay.carried else "There is no provider of this channel.")
         console.print(summary(replay))
-        console.print(LIMITS)
+        console.print(LIMITS.encode(console.encoding, "replace").decode(console.encoding))
 
 
 def _switches(replay: Replay) -> Table:
