@@ -49,7 +49,7 @@ class HealthPages(admin.ModelAdmin):
     @method_decorator(require_safe)
     def health_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Show the last hours; ?hours= is one of 1, 6, 24 and 168."""
-        provider = self.get_object(request, str(pk))
+        provider = self.get_queryset(request).defer("config").filter(pk=pk).first()
         if provider is None or not self.has_view_permission(request, provider):
             raise Http404("There is no such provider, or you may not see it.")
         if provider.notification_type not in Notification.SENT_BY_LOOP:

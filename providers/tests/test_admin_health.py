@@ -117,6 +117,17 @@ def test_other_times_are_not_there(admin_client, mmg, query):
     assert admin_client.get(page(mmg, query)).status_code == 404
 
 
+@pytest.mark.parametrize("pk", [0, 999_999, 10**30])
+def test_a_provider_that_is_not_there_has_no_page(admin_client, pk):
+    assert admin_client.get(f"/admin/providers/provider/{pk}/health/").status_code == 404
+
+
+def test_the_page_needs_no_credentials_of_the_provider(admin_client, mmg):
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE providers_provider SET config = 'sealed with a key that is gone'")
+    assert admin_client.get(page(mmg)).status_code == 200
+
+
 def test_the_pages_are_for_those_who_may_see_the_rows_and_only_read(client, mmg):
     person(client, "view_receipt")
     assert client.get(page(mmg)).status_code == 404
