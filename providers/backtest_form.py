@@ -69,11 +69,13 @@ class BacktestForm(forms.Form):
         if self.errors:
             return cleaned
         self.policy = tried(cleaned)
-        if self.policy.window <= self.policy.slow_after:
+        slow_after = self.policy.slow_after
+        if not slow_after < self.policy.window <= timedelta(minutes=MINUTES_OF_A_DAY):
             self.add_error(
                 "window_minutes",
-                "WINDOW_SHORT: No message can be seen as slow in a window that is not longer than “slow after” "
-                f"({self.policy.slow_after.total_seconds() / 60:g} minutes). Make the window longer.",
+                "WINDOW_RANGE: Make it longer than “slow after” "
+                f"({slow_after.total_seconds() / 60:g} minutes), so that a message can be seen as slow in it, and no "
+                f"longer than a day ({MINUTES_OF_A_DAY} minutes).",
             )
         return cleaned
 

@@ -76,7 +76,8 @@ def health(provider: Provider, *, hours: int, now: datetime) -> Health:
     end = _floor(now, span) + span
     start = end - timedelta(hours=hours)
     policy = policy_of(provider.notification_type)
-    judged = max(1, ceil(policy.window / span))  # buckets: the rule's window, or one bucket where that is longer
+    # Buckets in the rule's window; one where a bucket is longer, and no more than a day's.
+    judged = max(1, ceil(min(policy.window, timedelta(days=1)) / span))
     first = start - (judged - 1) * span
     found = _counted(provider, policy, first, span, now)
     buckets = [found.get(at, Bucket(at)) for at in (first + place * span for place in range((end - first) // span))]

@@ -112,7 +112,7 @@ def test_the_picture_is_a_png(slow_hours, tmp_path):
         (["--step", "101"], "--step"),
         (["--minimum-sample", "0"], "--minimum-sample"),
         (["--window-minutes", "nan"], "--window-minutes"),
-        (["--window-minutes", "4"], "WINDOW_SHORT"),
+        (["--window-minutes", "4"], "WINDOW_RANGE"),
         (["--png", "replay.txt"], ".png"),
         (["--png", "/there/is/no/such.png"], "/there/is/no"),
     ],
@@ -123,6 +123,13 @@ def test_what_cannot_be_meant_is_refused_with_two(arguments, words):
     assert refused.value.returncode == 2
     assert words in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_a_stored_policy_that_cannot_be_replayed_is_named(db):
+    SwitchPolicy.objects.create(notification_type="sms", window=timedelta(days=99_999))
+    with pytest.raises(CommandError, match="--window-minutes: WINDOW_RANGE"):
+        run("--days", "1")
+    assert "It would not have switched" in run("--days", "1", "--window-minutes", "10")[0]
 
 
 def test_a_picture_that_cannot_be_written_is_said_in_a_line(tmp_path):

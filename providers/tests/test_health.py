@@ -105,6 +105,11 @@ def test_a_stored_policy_decides_what_is_slow(mmg):
     assert health(mmg, hours=1, now=NOW).totals.slow == 1
 
 
+def test_a_policy_with_a_window_of_years_still_has_a_page(mmg):
+    SwitchPolicy.objects.create(notification_type="sms", window=timedelta(days=999_999))
+    assert health(mmg, hours=1, now=NOW).judged_over == timedelta(days=1)
+
+
 def test_shares_start_as_they_were_and_changes_are_newest_first(mmg):
     start = health(mmg, hours=1, now=NOW).start
     assert health(mmg, hours=1, now=NOW).shares == [(start, 50)]
