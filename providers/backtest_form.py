@@ -9,11 +9,11 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from notify.models import NotificationType
 from providers.backtest import LONGEST
 from providers.models import SwitchPolicy
+from providers.policy_form import THRESHOLD_RANGE, WINDOW_LIMIT
 from providers.switching import policy_of
 
-THRESHOLD_RANGE = "THRESHOLD_RANGE: Write a number above 0 and up to 1, such as 0.2 for a fifth."
 CHANNELS = [(kind.value, kind.label) for kind in (NotificationType.SMS, NotificationType.EMAIL)]
-MINUTES_OF_A_DAY = 1_440
+LONGEST_MINUTES = int(WINDOW_LIMIT.total_seconds() / 60)
 
 
 class ThresholdField(forms.FloatField):
@@ -33,7 +33,7 @@ def _minutes(label: str, help_text: str, *, least: float) -> forms.FloatField:
         label=label,
         required=False,
         help_text=help_text,
-        validators=[MinValueValidator(least), MaxValueValidator(MINUTES_OF_A_DAY)],
+        validators=[MinValueValidator(least), MaxValueValidator(LONGEST_MINUTES)],
     )
 
 
@@ -70,12 +70,11 @@ class BacktestForm(forms.Form):
             return cleaned
         self.policy = tried(cleaned)
         slow_after = self.policy.slow_after
-        if not slow_after < self.policy.window <= timedelta(minutes=MINUTES_OF_A_DAY):
+        if not slow_after <= self.policy.window <= WINDOW_LIMIT:
             self.add_error(
                 "window_minutes",
-                "WINDOW_RANGE: Make it longer than “slow after” "
-                f"({slow_after.total_seconds() / 60:g} minutes), so that a message can be seen as slow in it, and no "
-                f"longer than a day ({MINUTES_OF_A_DAY} minutes).",
+                f"WINDOW_RANGE: Make it at least as long as “slow after” ({slow_after.total_seconds() / 60:g} minutes), "
+                f"so that a message can be seen as slow in it, and at most a day ({LONGEST_MINUTES:,} minutes).",
             )
         return cleaned
 

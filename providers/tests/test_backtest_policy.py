@@ -112,7 +112,7 @@ def test_the_picture_is_a_png(slow_hours, tmp_path):
         (["--step", "101"], "--step"),
         (["--minimum-sample", "0"], "--minimum-sample"),
         (["--window-minutes", "nan"], "--window-minutes"),
-        (["--window-minutes", "4"], "WINDOW_RANGE"),
+        (["--window-minutes", "3.9"], "WINDOW_RANGE"),
         (["--png", "replay.txt"], ".png"),
         (["--png", "/there/is/no/such.png"], "/there/is/no"),
     ],
