@@ -19,6 +19,8 @@ from notify.admin_base import (
     object_link,
 )
 from providers import manual
+from providers.admin_backtest import BacktestPages
+from providers.admin_health import HealthPages
 from providers.forms import ProviderForm, effective_share
 from providers.models import Provider, ProviderChange, Receipt, SwitchPolicy
 from providers.policy_form import SwitchPolicyForm
@@ -34,7 +36,7 @@ class ChangeInline(ReadOnlyInline):
 
 
 @admin.register(Provider)
-class ProviderAdmin(OwnFormFields, NotifyAdmin):
+class ProviderAdmin(HealthPages, OwnFormFields, NotifyAdmin):
     """Who carries messages."""
 
     form = ProviderForm
@@ -120,7 +122,7 @@ class ProviderChangeAdmin(ReadOnlyAdmin):
 
 
 @admin.register(SwitchPolicy)
-class SwitchPolicyAdmin(NotifyAdmin):
+class SwitchPolicyAdmin(BacktestPages, NotifyAdmin):
     """When traffic moves away from a slow provider."""
 
     form = SwitchPolicyForm

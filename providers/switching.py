@@ -1,6 +1,6 @@
 """Leaving a slow provider, and coming back gently. One rule, used by the watchdog and by the backtest.
 
-Everything about `decide` and `tend` is plain values: what is read, changed and written is in the functions below.
+`decide`, `rested` and `tend` take plain values: what is read, changed and written is in the functions below them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Count, Max
+from django.db.models import Count, Max, QuerySet
 from django.db.models.functions import Coalesce
 
 from notify.alerts import close_alert, raise_alert
@@ -19,6 +19,7 @@ from notify.querysets import slower_than
 from providers.models import Provider, ProviderChange, SwitchPolicy
 
 ALL_SLOW, HELD = "providers-all-slow", "provider-slow-held"
+TENDED = "back towards the resting share"  # the reason of such a change
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,11 @@ def decide(
     return Decision(Verdict.MOVE, names, stuck, _moved(giving, receiving, policy.step))
 
 
+def rested(last_change: datetime | None, now: datetime) -> bool:
+    """Say whether a channel's shares have been left alone for PROVIDERS_REST_AFTER, so that they tend to rest."""
+    return last_change is None or last_change <= now - settings.PROVIDERS_REST_AFTER
+
+
 def tend(share: int, resting: int, step: int) -> int:
     """Return a share one step nearer to where it rests."""
     return share + max(-step, min(step, resting - share))
@@ -121,25 +127,28 @@ def tend_to_middle(*, now: datetime) -> int:
     with transaction.atomic():
         for kind in NotificationType.values:
             rows = list(Provider.objects.carrying(kind).select_for_update().defer("config"))
-            changed_at = last_change(kind)
-            if changed_at is not None and changed_at > now - settings.PROVIDERS_REST_AFTER:
+            if not rested(last_change(kind), now):
                 continue
             for row in rows:
                 if not row.is_held(now):
                     share = tend(row.share, row.resting_share, settings.PROVIDERS_REST_STEP)
-                    changed += set_share(row, share, reason="back towards the resting share", now=now)
+                    changed += set_share(row, share, reason=TENDED, now=now)
     return changed
 
 
 def samples(policy: SwitchPolicy, *, now: datetime) -> dict[str, tuple[int, int]]:
     """Return {provider: (slow, all)} of the messages sent within the policy's window, in one query."""
+    return {row["provider_name"]: (row["slow"], row["total"]) for row in counted(policy, now=now)}
+
+
+def counted(policy: SwitchPolicy, *, now: datetime) -> QuerySet:
+    """Count the messages within the policy's window by provider: all of them, and the slow ones."""
     recent = Notification.objects.recently_sent(
         now, notification_type=policy.notification_type, window=policy.window
     ).annotate(arrived_at=Coalesce("delivered_at", "updated_at", "sent_at"))
-    counted = recent.values("provider_name").annotate(
+    return recent.values("provider_name").annotate(
         slow=Count("pk", filter=slower_than(policy.slow_after, now)), total=Count("pk")
     )
-    return {row["provider_name"]: (row["slow"], row["total"]) for row in counted}
 
 
 def policy_of(notification_type: str) -> SwitchPolicy:
@@ -148,9 +157,10 @@ def policy_of(notification_type: str) -> SwitchPolicy:
     return stored or SwitchPolicy(notification_type=notification_type)
 
 
-def last_change(notification_type: str) -> datetime | None:
-    """Return when a share of this channel last changed, by hand or by rule."""
+def last_change(notification_type: str, *, before: datetime | None = None) -> datetime | None:
+    """Return when a share of this channel last changed (before a moment), by hand or by rule."""
     changes = ProviderChange.objects.filter(provider__notification_type=notification_type)
+    changes = changes.filter(created_at__lt=before) if before else changes
     return changes.aggregate(newest=Max("created_at"))["newest"]
 
 

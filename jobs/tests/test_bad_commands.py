@@ -13,6 +13,7 @@ COMMANDS = [
     ["sync_schedule"],
     ["run_watchdog", "jobs.check_job_status"],
     ["run_watchdog", "providers.send_due_notifications"],
+    ["backtest_policy"],
 ]
 REFUSED = [
     (["run_watchdog", "nonsense"], 2, "No watchdog"),
@@ -20,6 +21,8 @@ REFUSED = [
     (["process_missing_rows", "12"], 2, "no job id"),
     (["process_missing_rows", "018f3c1e-0000-7000-8000-000000000000"], 2, "There is no job"),
     (["sync_schedule", "--reset", "nonsense"], 2, "No default schedule"),
+    (["backtest_policy", "--threshold", "10%"], 2, "THRESHOLD_RANGE"),
+    (["backtest_policy", "--days"], 2, "--days"),
     (["send_one", "Nobody", "07700900123"], 2, "No template"),
     (["create_job", "--service", "Nobody", "--template", "x", "/nowhere.csv"], 2, ""),
 ]

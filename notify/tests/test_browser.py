@@ -195,12 +195,16 @@ def test_every_list_fits_a_screen_of_1280_pixels(browser):
 
 
 def test_forms_and_pages_work_under_the_policy(browser):
+    from providers.models import Provider
+
     message = some_rows()
     for address in (
         "/admin/",
         reverse("admin:notify_notification_change", args=[message.pk]),
         reverse("admin:notify_service_change", args=[message.service_id]),
         "/admin/providers/provider/add/",
+        reverse("admin:providers_provider_health", args=[Provider.objects.get().pk]),
+        "/admin/providers/switchpolicy/backtest/?days=1",
         "/admin/callbacks/endpoint/add/",
         "/admin/django_celery_beat/periodictask/add/",
     ):
