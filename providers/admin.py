@@ -16,6 +16,10 @@ from notify.admin_base import (
     badge,
     object_link,
 )
+from providers import (
+    admin_held,  # noqa: F401  (registers its page)
+    admin_pause,  # noqa: F401  (registers its page)
+)
 from providers.forms import ProviderForm, SwitchPolicyForm, effective_share
 from providers.models import Provider, ProviderChange, Receipt, SwitchPolicy
 
