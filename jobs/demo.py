@@ -49,7 +49,13 @@ TEMPLATES = {  # the templates of samples/README.md
         "Dear ((name)), you owe ((amount)) by ((due date)).",
     ),
 }
-_TAKEN = ("accepted", "cut", "hung")  # outcomes in the simulator's ledger in which it has the message
+_TAKEN = (
+    "accepted",
+    "cut",
+    "hung",
+    "dripped",
+    "garbled",
+)  # outcomes in the simulator's ledger in which it has the message
 
 
 class DemoRefused(Exception):
