@@ -23,13 +23,8 @@ from providers.simulator_options import Options
 from providers.simulator_receipts import Postman, firetext_body, mmg_body
 from providers.simulator_smtp import mail_server
 
-TAKEN = (
-    "accepted",
-    "cut",
-    "hung",
-    "dripped",
-    "garbled",
-)  # fates in which the provider has the message, whatever the caller heard
+# Fates in which the provider has the message, whatever the caller heard.
+TAKEN = ("accepted", "cut", "hung", "dripped", "garbled")
 
 DRIP_EVERY = 0.2  # seconds
 
