@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 from drills.house import House, NotAsExpected
-from drills.sending_line import ON_WIRE, Line, freeze, thaw
+from drills.sending_line import ON_WIRE, Line, thaw
 
 ENDS_WITHIN = 15.0  # seconds from SIGTERM until what is on the wire is finished and the worker gone
 PAUSE = 0.3  # seconds at most from the chosen message to the fault, so that it falls anywhere between claim and result
@@ -41,8 +41,7 @@ def frozen(house: House, chance: random.Random, *, rows: int, kills: int) -> Tol
     line = Line(house, rows, policy="hold", simulator=SLOW)
     worker = line.start_worker()
     line.wait_until_sent(int(rows * chance.uniform(0.1, 0.3)))
-    freeze(worker)
-    line.in_air |= line.claimed()
+    line.freeze(worker)
     if not line.in_air:
         raise NotAsExpected("Nothing was in the air when the worker was frozen.")
     line.start_worker("other")

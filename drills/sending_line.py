@@ -22,7 +22,12 @@ SETTINGS = {  # seconds stand in for minutes, so that leases run out and waits e
     "UNKNOWN_OUTCOME_WAIT_SECONDS": "2",
     "LOOP_FROZEN_AFTER_SECONDS": "6",  # above a request's time, in which a loop may have nothing to ask
 }
-LAST_COMMIT = 0.3  # seconds until the database has done, or undone, what a killed worker asked of it last
+LAST_COMMIT = 0.3  # seconds until the database has begun what a killed worker asked of it last
+_AT_WORK = """
+    SELECT pid FROM pg_stat_activity
+    WHERE datname = current_database() AND backend_type = 'client backend' AND state = 'active'
+        AND pid <> pg_backend_pid()
+"""
 PROVIDERS = ("mmg", "firetext")
 # Outcomes in the ledger in which the simulator has the message though we heard no answer we can read.
 UNHEARD = frozenset({"cut", "hung", "dripped", "garbled"})
@@ -101,7 +106,17 @@ class Line:
     def kill(self, worker: Process) -> None:
         """Kill a worker with its children; what it held is of unknown outcome from now on."""
         worker.kill()
+        self._note_in_air()
+
+    def freeze(self, worker: Process) -> None:
+        """Stop a worker and its children where they are; as with a kill, nobody knows what becomes of what it held."""
+        os.killpg(worker.pid, signal.SIGSTOP)
+        self._note_in_air()
+
+    def _note_in_air(self) -> None:
+        """Note what is claimed, once the database has done, or undone, what the worker asked of it last."""
         self.house.pause(LAST_COMMIT)
+        self.house.wait(lambda: not self.house.query(_AT_WORK), lambda: "the database still at work", alive=False)
         self.in_air |= self.claimed()
 
     def ledger(self) -> dict[str, Counter[str]]:
@@ -158,13 +173,8 @@ class Line:
         return [f"Messages of {name} are held and no alert is open." for name in sorted(missing)]
 
 
-def freeze(worker: Process) -> None:
-    """Stop a worker and its children where they are; `thaw` lets them go on."""
-    os.killpg(worker.pid, signal.SIGSTOP)
-
-
 def thaw(worker: Process) -> None:
-    """Let a frozen worker go on."""
+    """Let a frozen worker and its children go on."""
     os.killpg(worker.pid, signal.SIGCONT)
 
 
