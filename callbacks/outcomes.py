@@ -11,7 +11,7 @@ from uuid import UUID
 from django.db import transaction
 
 from callbacks.models import Callback, Endpoint
-from callbacks.payloads import seal_payload
+from callbacks.payloads import READ, seal_payload
 from notify import bulk
 from notify.fields import new_id
 from notify.models import Notification
@@ -61,7 +61,7 @@ def _tell(keys: Sequence[Any], *, now: datetime) -> None:
     if not endpoints:
         return
     rows = []
-    for notification in Notification.objects.filter(pk__in=keys, service__in=list(endpoints)):
+    for notification in Notification.objects.filter(pk__in=keys, service__in=list(endpoints)).only(*READ):
         endpoint = endpoints[notification.service_id]
         payload = seal_payload(notification, endpoint)
         rows.append((new_id(), endpoint.pk, notification.pk, notification.status, payload, Callback.Status.PENDING, 0,

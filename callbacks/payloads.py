@@ -8,6 +8,10 @@ from notify import crypto
 from notify.clock import iso
 from notify.models import Notification
 
+# The columns of a notification that go into a callback.
+READ = ("service_id", "template_id", "template_version", "notification_type", "recipient", "client_reference", "status",
+        "created_at", "sent_at", "updated_at")  # fmt: skip
+
 
 def seal_payload(notification: Notification, endpoint: Endpoint) -> bytes:
     """Return the encrypted callback: body, address and token as they are now."""

@@ -102,6 +102,7 @@ def update_each(
     source = ", ".join(f"%s::{field.rel_db_type(connection)}[]" for field in fields.values())
     sets = [f"{quote(meta.get_field(name).column)} = v.{quote(name)}" for name in written]
     sets += [f"{quote(meta.get_field(name).column)} = %s" for name in alike]
+    same = [meta.get_field(name).get_db_prep_save(value, connection) for name, value in alike.items()]
     wheres = [f"n.{quote(meta.pk.column)} = v.key"]
     wheres += [f"n.{quote(meta.get_field(n).column)} IS NOT DISTINCT FROM v.{quote(f'old_{n}')}" for n in checked]
     condition, parameters = only or ("true", [])
@@ -111,5 +112,5 @@ def update_each(
         f"WHERE {' AND '.join([*wheres, condition])} RETURNING n.{quote(meta.pk.column)}"
     )
     with connection.cursor() as cursor:
-        cursor.execute(sql, [*alike.values(), *arrays, *parameters])
+        cursor.execute(sql, [*same, *arrays, *parameters])
         return {meta.pk.to_python(key) for (key,) in cursor.fetchall()}

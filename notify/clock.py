@@ -49,7 +49,9 @@ def from_naive_local(moment: datetime) -> datetime:
 
 def iso(moment: datetime | None) -> str | None:
     """Write a moment as services receive it: `2026-11-24T09:30:00.000000Z`."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ") if moment else None
+    if moment is None:
+        return None
+    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
 class LocalTimeMiddleware:

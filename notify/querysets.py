@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Self
 
 from django.conf import settings
@@ -24,8 +25,8 @@ _FAIR = """
     ), active AS (
         SELECT s.id FROM waiting JOIN notify_service s ON s.id = waiting.service_id WHERE s.active
     )
-    SELECT due.id, due.due_at FROM active CROSS JOIN LATERAL (
-        SELECT n.id, n.due_at FROM notify_notification n
+    SELECT due.id, due.due_at, due.notification_type FROM active CROSS JOIN LATERAL (
+        SELECT n.id, n.due_at, n.notification_type FROM notify_notification n
         WHERE n.service_id = active.id AND n.status = 'created' AND n.due_at <= %(now)s AND n.claimed_at IS NULL
         AND n.notification_type = ANY(%(types)s)
         ORDER BY n.due_at LIMIT %(each)s {lock}
@@ -89,17 +90,17 @@ class NotificationQuerySet(States):
         except ValueError:
             return self.filter(by_text)
 
-    def lock_fairly(self, *, now: datetime, limit: int, types: Sequence[str]) -> list[uuid.UUID]:
-        """Lock up to `limit` due, unclaimed rows, fairly between services, inside atomic(). Returns their keys.
+    def lock_fairly(self, *, now: datetime, limit: int, types: Sequence[str]) -> dict[uuid.UUID, str]:
+        """Lock up to `limit` due, unclaimed rows, fairly between services, inside atomic(). Returns {key: type}.
 
         A first pass takes an equal part from every service that waits; a second fills what is left.
         """
-        keys: dict[uuid.UUID, None] = {}
+        kinds: dict[uuid.UUID, str] = {}
         for each in (max(1, limit // 10), limit):
-            if len(keys) < limit:
-                found = self._fair(now=now, each=each + len(keys), limit=limit + len(keys), types=types, lock=True)
-                keys |= dict.fromkeys(key for key, _ in found if key not in keys)
-        return list(keys)[:limit]
+            if len(kinds) < limit:
+                found = self._fair(now=now, each=each + len(kinds), limit=limit + len(kinds), types=types, lock=True)
+                kinds |= {key: kind for key, _, kind in found}
+        return dict(islice(kinds.items(), limit))
 
     def next_due(self, *, before: datetime, types: Sequence[str]) -> datetime | None:
         """When the first unclaimed row that is due before a moment is due; None when there is none."""
@@ -108,7 +109,7 @@ class NotificationQuerySet(States):
 
     def _fair(
         self, *, now: datetime, each: int, limit: int, types: Sequence[str], lock: bool
-    ) -> list[tuple[uuid.UUID, datetime]]:
+    ) -> list[tuple[uuid.UUID, datetime, str]]:
         sql = _FAIR.format(lock="FOR UPDATE SKIP LOCKED" if lock else "")
         with connection.cursor() as cursor:
             cursor.execute(sql, {"now": now, "types": list(types), "each": each, "limit": limit})

@@ -85,10 +85,15 @@ def _alike(moves: Iterable[Move]) -> list[list[Move]]:
 
 def _update_group(model: type[models.Model], group: Sequence[Move], now: datetime) -> set[Any]:
     """Write one group: every row with its own values, only along MOVES and only where `where` still holds."""
-    written = {"status": [move.status for move in group]}
-    written |= {name: [move.fields[name] for move in group] for name in group[0].fields}
+    written, alike = {"status": [move.status for move in group]}, _touch(model, now)
+    for name, first in group[0].fields.items():
+        values = [move.fields[name] for move in group]
+        if all(value is first or value == first for value in values):
+            alike[name] = first  # once instead of an array of the same: most of a batch's columns
+        else:
+            written[name] = values
     checked = {name: [move.where[name] for move in group] for name in group[0].where}
     pairs = [f"{source}\n{target}" for source, targets in model.MOVES.items() for target in targets]
     along_moves = ("(n.status || chr(10) || v.status) = ANY(%s)", [pairs])
     keys = [move.pk for move in group]
-    return bulk.update_each(model, keys, written, checked=checked, alike=_touch(model, now), only=along_moves)
+    return bulk.update_each(model, keys, written, checked=checked, alike=alike, only=along_moves)

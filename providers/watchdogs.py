@@ -38,10 +38,11 @@ def timeout_notifications(*, now: datetime, limit: int = TIMED_OUT_PER_RUN) -> i
         while moved < limit:
             with transaction.atomic():
                 batch = Notification.objects.timed_out(now, statuses=[before]).select_for_update(skip_locked=True)
-                keys = list(batch.values_list("pk", flat=True)[:BATCH])
+                room = min(BATCH, limit - moved)
+                keys = list(batch.values_list("pk", flat=True)[:room])
                 fields = {"status_reason": ranks.TIMED_OUT, "due_at": None, "claimed_at": None}
                 moved += len(settle([Move(key, after, fields, {"status": before}) for key in keys], now=now))
-            if len(keys) < BATCH:
+            if len(keys) < room:
                 break
     return moved
 

@@ -74,7 +74,7 @@ def test_searching_for_nothing_does_not_find_everything(db, text):
 
 def claim(limit: int, types=BOTH) -> list:
     with transaction.atomic():
-        return Notification.objects.lock_fairly(now=NOW, limit=limit, types=types)
+        return list(Notification.objects.lock_fairly(now=NOW, limit=limit, types=types))
 
 
 def test_a_backlog_does_not_delay_another_services_few(db):
@@ -147,7 +147,7 @@ def test_two_workers_lock_different_rows():
 
     def take():
         with transaction.atomic():
-            keys = Notification.objects.lock_fairly(now=NOW, limit=20, types=BOTH)
+            keys = list(Notification.objects.lock_fairly(now=NOW, limit=20, types=BOTH))
             Notification.objects.filter(pk__in=keys).update(claimed_at=NOW)
             return keys
 
