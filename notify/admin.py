@@ -23,6 +23,7 @@ from notify.models import (
     TemplateVersion,
     WatchdogRun,
 )
+from notify.service_admin import ServiceSwitch
 
 admin.site.site_header = "Notify"
 admin.site.site_title = "Notify"
@@ -42,7 +43,7 @@ class RetentionInline(ReadOnlyInline):
 
 
 @admin.register(Service)
-class ServiceAdmin(NotifyAdmin):
+class ServiceAdmin(ServiceSwitch):
     """Who sends, and how much of it."""
 
     list_display = ("name", "active", "contact_email", "sms_daily_limit", "email_daily_limit", "letter_daily_limit")
@@ -52,7 +53,7 @@ class ServiceAdmin(NotifyAdmin):
     inlines = (RetentionInline,)
     empty_text = "No service yet. Add one, then its templates, then upload a file under Jobs."
     fieldsets = (
-        (None, {"fields": ("name", "active", "owners", "contact_email")}),
+        (None, {"fields": ("name", "active", "waiting", "owners", "contact_email")}),
         ("SMS", {"fields": ("sms_sender", "international_sms", "sms_daily_limit")}),
         ("Email", {"fields": ("email_from_name", "email_reply_to", "email_daily_limit")}),
         ("Letters", {"fields": ("letter_contact_block", "letter_daily_limit")}),

@@ -199,6 +199,8 @@ LOOP_FOR = seconds("LOOP_FOR", 50)  # a loop gives its place back after this lon
 LOOP_LINGER_FOR = seconds("LOOP_LINGER_FOR", 2)  # an idle loop waits this long for more; above NUDGE_EVERY
 LOOP_DUE_WITHIN = seconds("LOOP_DUE_WITHIN", 15)  # or for work that is due within this
 LOOP_SLOTS = env.int("LOOP_SLOTS", default=2)  # copies of one loop at once, over all workers
+# A loop that asks nothing of the database for this long is frozen and loses its place; above the longest call it makes.
+LOOP_FROZEN_AFTER = seconds("LOOP_FROZEN_AFTER", 300)
 NUDGE_EVERY = seconds("NUDGE_EVERY", 1)  # at most one wake-up per task, process and this long
 
 SENDING_CONCURRENCY = env.int("SENDING_CONCURRENCY", default=100)  # requests on the wire per loop
