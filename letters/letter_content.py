@@ -21,6 +21,7 @@ from providers.words import Words
 # decides a condition still reads as yes or no.
 _VALUE, _BREAK = "\x1f", "\x1e"
 _FORMAT = re.compile(r"(?P<heading># +)|(?P<bullets>\* +)|(?P<numbers>(?P<start>[0-9]{1,3})\. +)")
+_LINE_BREAKS = re.compile("\r\n?|\u2028|\u2029")
 _LONG_WORD = re.compile(r"\S{30,}")  # thirty of the widest capitals fill a line
 _BREAKABLE = 10  # characters after which such a word may go on in the next line
 _NOTHING = {ord("\ufeff"): None, ord("\t"): "    "}
@@ -56,7 +57,7 @@ def assemble(
     heading = " ".join(subject.render(values).split())
     text = _clean(body.render({key: _marked(value) for key, value in values.items()}))
     content.check_length(text, settings.LETTER_CHARACTER_LIMIT)
-    contact = [line.strip() for line in _clean(service.letter_contact_block).split("\n")]
+    contact = [line.strip() for line in _clean(service.letter_contact_block).strip().split("\n")]
     day = local_date(made_at)
     data = {
         "lang": "en",
@@ -112,12 +113,12 @@ def _go_on(found: list[dict[str, Any]], words: str) -> None:
 
 def _marked(value: str) -> str:
     """Mark where a value begins and its own line breaks; marks it brought along become what is never printable."""
-    kept = content.line_breaks(value).replace(_VALUE, "\0").replace(_BREAK, "\0")
+    kept = _clean(value).replace(_VALUE, "\0").replace(_BREAK, "\0")
     return _VALUE + kept.replace("\n", _BREAK)
 
 
 def _clean(text: str) -> str:
-    return content.line_breaks(text).translate(_NOTHING)
+    return _LINE_BREAKS.sub("\n", text).translate(_NOTHING)
 
 
 def _plain(line: str) -> str:
