@@ -3,13 +3,14 @@
 from django.contrib import admin
 from django.utils.safestring import SafeString
 
+from letters.admin_preview import PreviewPages
 from letters.models import Letter, PrintFile, PrintRun
 from notify.admin_base import FoundByMessage, ReadOnlyAdmin, ReadOnlyInline, object_link
 from notify.notification_admin import status_badge
 
 
 @admin.register(Letter)
-class LetterAdmin(FoundByMessage, ReadOnlyAdmin):
+class LetterAdmin(FoundByMessage, PreviewPages):
     """Letters, newest first."""
 
     list_display = ("made", "service", "kind", "postage", "pages", "shown_status", "print_run", "scan_verdict")
@@ -21,6 +22,7 @@ class LetterAdmin(FoundByMessage, ReadOnlyAdmin):
         (None, {"fields": ("message", "service", "shown_status", "kind", "postage", "pages", "pdf", "sha256")}),
         ("Print", {"fields": ("print_run", "print_file")}),
         ("Virus scan", {"fields": ("scan_verdict", "scanned_sha256", "scanned_at")}),
+        ("Preview", {"fields": ("pages_shown",)}),
     )
 
     @admin.display(description="made")

@@ -62,7 +62,7 @@ def assemble(
     data = {
         "lang": "en",
         "title": heading or service.name,
-        "sender": service.name,
+        "sender": _breakable(service.name),
         "subject": _breakable(_clean(heading)),
         "contact": [_breakable(line) for line in contact],
         "address": [_breakable(_clean(line)) for line in address],

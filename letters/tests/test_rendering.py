@@ -158,8 +158,8 @@ def test_what_cannot_be_printed_is_validation_failed_with_its_reason(settings):
     settings.LETTER_CHARACTER_LIMIT = 100
     template = make_template(None, "letter", subject="", content="((name))")
     reasons = {
-        "漢": "LETTER_CHARACTER: The text has \"漢\" (U+6F22)",
-        "a\x07b": "LETTER_CHARACTER: The text has \"\\x07\" (U+0007)",
+        "漢": 'LETTER_CHARACTER: The text has "漢" (U+6F22)',
+        "a\x07b": 'LETTER_CHARACTER: The text has "\\x07" (U+0007)',
         " ": "MESSAGE_EMPTY",
         "x" * 101: "MESSAGE_TOO_LONG",
     }
