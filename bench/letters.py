@@ -17,7 +17,7 @@ TARGET = 0.8
 CONTENT = (
     "Dear ((name)),\n\nYou owe us ((amount)) in council tax. Please pay it by ((due date)).\n\n# How to pay\n\n"
     "* Online, with your reference ((reference))\n* By telephone, at any hour\n* At any post office\n\n"
-    "# If you cannot pay\n\n1. Tell us before ((due date)).\n2. Have your reference ready.\n3. We will agree on a plan.\n\n"
+    "# If you cannot pay\n\n1. Tell us before ((due date)).\n2. Have your reference ready.\n3. We will agree.\n\n"
     + "You may also get help from a free and independent adviser. If we do not hear from you, we may add costs. " * 4
     + "\n\nYours sincerely,\n\nJane Sample\nHead of Revenues"
 )
@@ -114,7 +114,10 @@ def rendering_table(sizes: list[int], rounds: int) -> None:
         taken = {name: median(values) for name, values in interleaved(ways, rounds).items()}
         memory = peak_memory("bench.letters", "--render")
         bench.clear()
-        for name, label in (("bare", "typst alone, the same data (the limit)"), ("ours", "claim, render, store, write")):
+        for name, label in (
+            ("bare", "typst alone, the same data (the limit)"),
+            ("ours", "claim, render, store and write"),
+        ):
             ratio = f"{taken['bare'] / taken[name]:.2f}"
             shown = f"{memory:.0f}" if name == "ours" else ""
             table.append([label, f"{rows:,}", f"{taken[name]:.2f}", f"{rows / taken[name]:,.0f}", ratio, shown])

@@ -57,23 +57,26 @@ def assemble(
     heading = " ".join(subject.render(values).split())
     text = _clean(body.render({key: _marked(value) for key, value in values.items()}))
     content.check_length(text, settings.LETTER_CHARACTER_LIMIT)
-    contact = [line.strip() for line in _clean(service.letter_contact_block).strip().split("\n")]
+    contact = _clean(service.letter_contact_block.strip())
+    said = {
+        "The address": _clean("\n".join(address)),
+        "The subject": _clean(heading),
+        "The text": text.replace(_VALUE, "").replace(_BREAK, ""),
+        "The service's name or contact block": f"{service.name}\n{contact}",
+    }
+    for what, words in said.items():
+        _check(what, words)
     day = local_date(made_at)
-    data = {
+    return {
         "lang": "en",
-        "title": heading or service.name,
+        "title": said["The subject"] or service.name,
         "sender": _breakable(service.name),
-        "subject": _breakable(_clean(heading)),
-        "contact": [_breakable(line) for line in contact],
-        "address": [_breakable(_clean(line)) for line in address],
+        "subject": _breakable(said["The subject"]),
+        "contact": [_breakable(line.strip()) for line in contact.split("\n")],
+        "address": _breakable(said["The address"]).split("\n"),
         "date": f"{day.day} {day:%B %Y}",
         "parts": parts(text),
     }
-    _check("The address", *address)
-    _check("The subject", heading)
-    _check("The text", text.replace(_VALUE, "").replace(_BREAK, ""))
-    _check("The service's name or contact block", service.name, *contact)
-    return data
 
 
 def parts(text: str) -> list[dict[str, Any]]:
@@ -134,13 +137,12 @@ def _slices(word: str) -> list[str]:
     return [word[start : start + _BREAKABLE] for start in range(0, len(word), _BREAKABLE)]
 
 
-def _check(what: str, *texts: str) -> None:
+def _check(what: str, text: str) -> None:
     """Raise ContentProblem at a character that cannot be printed: no letter of a name is ever silently left out."""
-    for text in texts:
-        if strange := set(_clean(text)) - printable():
-            character = min(strange, key=text.find)
-            raise content.ContentProblem(
-                "LETTER_CHARACTER",
-                f"{what} has {content.excerpt(character)} (U+{ord(character):04X}), which letters cannot print. "
-                "Write it in another way.",
-            )
+    if strange := set(text) - printable():
+        character = min(strange, key=text.find)
+        raise content.ContentProblem(
+            "LETTER_CHARACTER",
+            f"{what} has {content.excerpt(character)} (U+{ord(character):04X}), which letters cannot print. "
+            "Write it in another way.",
+        )

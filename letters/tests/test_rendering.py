@@ -242,8 +242,9 @@ def test_a_file_that_cannot_be_deleted_keeps_its_name_and_its_letter_waits(impat
     render()
     left = fresh(letter).pdf.name
     Disk.broken = {"delete"}
-    assert render(NOW + timedelta(hours=2)) == 0
-    assert fresh(letter).pdf.name == left
+    assert render(NOW + timedelta(hours=2)) == 1
+    assert (fresh(letter).pdf.name, fresh(letter).claimed_at) == (left, None)
+    assert not Letter.objects.ready()
     Disk.broken.clear()
     assert render(NOW + timedelta(hours=4)) == 1
     assert stored(impatient) == [fresh(letter).pdf.name]
