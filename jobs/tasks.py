@@ -9,15 +9,18 @@ from django.utils import timezone
 
 from jobs import files, processing, recovery, watchdogs
 from letters.tasks import render_letter_pdfs
+from notify.models import NotificationType
 from providers.tasks import send_due_notifications
 
 logger = logging.getLogger(__name__)
 
 
-def _wake_loops() -> None:
-    """Wake what takes new messages on: sending, and rendering for letters."""
-    send_due_notifications.nudge()
-    render_letter_pdfs.nudge()
+def _wake_loops(kind: str = "") -> None:
+    """Wake what takes new messages of one type on, or of any: rendering for letters, sending for the others."""
+    if kind != NotificationType.LETTER:
+        send_due_notifications.nudge()
+    if kind in ("", NotificationType.LETTER):
+        render_letter_pdfs.nudge()
 
 
 @shared_task(name="jobs.process_job")
@@ -32,7 +35,7 @@ def process_job(job_id: str) -> dict[str, int]:
         processing.fail_job(job.pk, error, now=timezone.now())
         raise
     finally:
-        _wake_loops()
+        _wake_loops(job.template.notification_type)
     return {"processed": int(finished)}
 
 
