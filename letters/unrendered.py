@@ -6,8 +6,8 @@ from datetime import datetime
 from letters import files
 from letters.models import Letter
 from letters.querysets import RENDERED_IN_VAIN
-from notify.admin_base import local_time
 from notify.alerts import close_alert, raise_alert
+from notify.clock import local_date
 
 KIND = "letter-not-rendered"
 STOPPED = "the worker stopped while it rendered this letter"
@@ -25,9 +25,9 @@ def judge(*, now: datetime) -> None:
     raise_alert(
         KIND,
         files.PDF,
-        f"{count:,} letters have no PDF after {RENDERED_IN_VAIN} tries or more; the oldest is of "
-        f"{local_time(oldest.notification.created_at)} ({why}). They are tried again by themselves, at most an hour "
-        f"apart. Check the storage {files.PDF} and the workers. See README, {KIND}.",
+        f"Letters without PDF after {RENDERED_IN_VAIN} tries or more: {count:,}; the oldest is of "
+        f"{local_date(oldest.notification.created_at):%-d %B %Y} ({why}). They are tried again by themselves, at most "
+        f"an hour apart. Check the storage {files.PDF} and the workers. See README, {KIND}.",
         now=now,
     )
 

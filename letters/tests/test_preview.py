@@ -174,3 +174,15 @@ def test_pictures_are_made_by_several_threads_at_once():
         made = list(pool.map(lambda page: preview.picture(pdf, page % 3 + 1), range(40)))
     assert len({bytes(one) for one in made}) == 1
     assert ContentFile(made[0]).size > 0
+
+
+def test_letters_that_wait_for_their_pdf_are_found_by_a_filter(admin_client):
+    due, vain = make_letter(pdf=None), make_letter(pdf=None, attempts=3)
+    make_letter()
+
+    def found(value):
+        shown = admin_client.get(reverse("admin:letters_letter_changelist"), {"rendering": value})
+        return {letter.pk for letter in shown.context["cl"].queryset}
+
+    assert found("due") == {due.pk, vain.pk}
+    assert found("in-vain") == {vain.pk}

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 
 from callbacks.models import Callback
 from jobs.models import Job
-from letters import rendering, retention, typesetting
+from letters import claiming, rendering, retention, typesetting
 from letters.letter_content import letter_data
 from letters.models import Letter
 from letters.preview import page_count
@@ -269,7 +270,7 @@ def test_killed_between_storing_and_writing_the_next_claim_makes_it_anew(impatie
 
 def test_a_letter_cancelled_meanwhile_stays_without_pdf(impatient):
     letter = waiting()
-    claimed = rendering.claim(10, now=NOW)
+    claimed = claiming.claim(10, now=NOW)
     Notification.objects.filter(pk=letter.pk).update(status="cancelled")
     rendering.finish([stored_as_made(one) for one in claimed], now=NOW)
     letter = fresh(letter)
@@ -279,19 +280,19 @@ def test_a_letter_cancelled_meanwhile_stays_without_pdf(impatient):
 
 def stored_as_made(letter):
     """Store a letter's file as the loop does, without writing what became of it."""
-    made = rendering.Made(letter, "0" * 64, 1)
+    made = claiming.Made(letter, "0" * 64, 1)
     return rendering._store(made, b"%PDF-1.7")
 
 
 def test_a_worker_that_slept_past_its_lease_changes_nothing_of_what_a_later_one_made(impatient, settings):
     letter = waiting()
-    (slow,) = rendering.claim(10, now=NOW)
+    (slow,) = claiming.claim(10, now=NOW)
     late = NOW + settings.LETTER_RENDERING_LEASE
     assert render(late) == 1
     done = fresh(letter)
     rendering.finish([stored_as_made(slow)], now=late)
-    rendering.finish([rendering.Made(slow, problem="LETTER_PAGES: too many")], now=late)
-    rendering.finish([rendering.Made(slow, error="RuntimeError")], now=late)
+    rendering.finish([claiming.Made(slow, problem="LETTER_PAGES: too many")], now=late)
+    rendering.finish([claiming.Made(slow, error="RuntimeError")], now=late)
     letter = fresh(letter)
     assert (letter.pdf.name, letter.sha256, letter.attempts) == (done.pdf.name, done.sha256, 2)
     assert letter.notification.status == "created"
@@ -301,8 +302,8 @@ def test_a_worker_that_slept_past_its_lease_changes_nothing_of_what_a_later_one_
 def test_a_letter_whose_worker_always_dies_is_claimed_alone_last_and_given_up(settings):
     sick = [waiting(attempts=3, claimed_at=NOW, due_at=NOW - SECOND) for _ in range(2)]
     well = waiting(due_at=NOW)
-    assert [letter.pk for letter in rendering.claim(10, now=NOW)] == [well.pk]
-    (alone,) = rendering.claim(10, now=NOW)
+    assert [letter.pk for letter in claiming.claim(10, now=NOW)] == [well.pk]
+    (alone,) = claiming.claim(10, now=NOW)
     assert alone.pk in {letter.pk for letter in sick}
     Letter.objects.filter(pk=alone.pk).update(claimed_at=NOW, due_at=NOW, attempts=4)
     Letter.objects.exclude(pk=alone.pk).update(due_at=None)
@@ -321,6 +322,26 @@ def test_two_loops_at_once_share_the_letters(impatient, settings):
     assert len(stored(impatient)) == 20
     assert set(Letter.objects.values_list("attempts", flat=True)) == {1}
     assert Letter.objects.ready().count() == len(letters)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_letters_another_worker_is_claiming_are_passed_over():
+    first, second = waiting(), waiting()
+    locked, done = threading.Event(), threading.Event()
+
+    def hold():
+        with transaction.atomic():
+            list(Letter.objects.filter(pk=first.pk).select_for_update())
+            locked.set()
+            done.wait(5)
+
+    def other():
+        locked.wait(5)
+        keys = [letter.pk for letter in claiming.claim(10, now=NOW)]
+        done.set()
+        return keys
+
+    assert together(hold, other)[1] == [second.pk]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -367,7 +388,7 @@ def test_retention_finds_the_file_by_the_name_on_the_row(impatient):
 
 def test_retention_finds_the_file_of_a_worker_that_was_killed(impatient):
     letter = waiting()
-    (claimed,) = rendering.claim(1, now=NOW)
+    (claimed,) = claiming.claim(1, now=NOW)
     stored_as_made(claimed)
     assert len(stored(impatient)) == 1
     retention.run([letter.pk], now=NOW)
