@@ -3,17 +3,19 @@
 from django.contrib import admin
 from django.utils.safestring import SafeString
 
+from letters.admin_preview import PreviewPages
+from letters.admin_rendering import RenderingFilter
 from letters.models import Letter, PrintFile, PrintRun
 from notify.admin_base import FoundByMessage, ReadOnlyAdmin, ReadOnlyInline, object_link
 from notify.notification_admin import status_badge
 
 
 @admin.register(Letter)
-class LetterAdmin(FoundByMessage, ReadOnlyAdmin):
+class LetterAdmin(FoundByMessage, PreviewPages):
     """Letters, newest first."""
 
     list_display = ("made", "service", "kind", "postage", "pages", "shown_status", "print_run", "scan_verdict")
-    list_filter = ("kind", "postage", "scan_verdict")
+    list_filter = (RenderingFilter, "kind", "postage", "scan_verdict")
     list_select_related = ("notification__service", "print_run")
     ordering = ("-notification_id",)
     empty_text = "No letters yet. Each row of a job with a letter template becomes one."
@@ -21,6 +23,8 @@ class LetterAdmin(FoundByMessage, ReadOnlyAdmin):
         (None, {"fields": ("message", "service", "shown_status", "kind", "postage", "pages", "pdf", "sha256")}),
         ("Print", {"fields": ("print_run", "print_file")}),
         ("Virus scan", {"fields": ("scan_verdict", "scanned_sha256", "scanned_at")}),
+        ("Work to be done", {"fields": ("due_at", "claimed_at", "attempts", "last_error")}),
+        ("Preview", {"fields": ("pages_shown",)}),
     )
 
     @admin.display(description="made")

@@ -7,6 +7,8 @@ from django.db.models import F, Q, QuerySet
 
 from notify.models import Notification
 
+RENDERED_IN_VAIN = 3  # tries
+
 
 class LetterQuerySet(QuerySet):
     """Letters, by what is to be done with them."""
@@ -19,3 +21,17 @@ class LetterQuerySet(QuerySet):
     def due(self, kind: str, now: datetime) -> Self:
         """Letters of this kind with work left for their loop (rendering, scanning), due now; oldest due first."""
         return self.filter(kind=kind, due_at__lte=now).order_by("due_at")
+
+    def renderable(self, now: datetime) -> Self:
+        """Made from a template, without PDF, not cancelled meanwhile, and due; oldest due first."""
+        return self.due("templated", now).filter(notification__status=Notification.Status.CREATED)
+
+    def not_worth_rendering(self, now: datetime) -> Self:
+        """Due to be rendered although their messages have left `created`: cancelled before they had a PDF."""
+        return self.due("templated", now).exclude(notification__status=Notification.Status.CREATED)
+
+    def rendered_in_vain(self, now: datetime) -> Self:
+        """Tried three times or more, and still without PDF: a storage failed, or their workers died."""
+        waiting = self.filter(kind="templated", due_at__isnull=False, attempts__gte=RENDERED_IN_VAIN)
+        between = Q(claimed_at__isnull=True) | Q(due_at__lte=now)  # else somebody is at it just now
+        return waiting.filter(between, notification__status=Notification.Status.CREATED).order_by("due_at")

@@ -66,6 +66,10 @@ class TemplateForm(forms.ModelForm):
     class Meta:
         model = Template
         fields = ("service", "name", "notification_type", "subject", "content", "postage")
+        help_texts = {
+            "content": "((name)) is replaced; ((urgent??text)) is shown when the value is yes. In a letter a line that "
+            "begins with # is a heading, with * a bullet, with 1. a numbered item.",
+        }
 
     def clean_subject(self) -> str:
         """Return the subject when its placeholders can be read."""

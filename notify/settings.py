@@ -186,6 +186,11 @@ RETENTION_DAYS = env.int("RETENTION_DAYS", default=7)  # where a service has no 
 PERFORMANCE_PLATFORM_URL = env.str("PERFORMANCE_PLATFORM_URL", default="")  # empty: totals are stored, not pushed
 SMS_CHARACTER_LIMIT = env.int("SMS_CHARACTER_LIMIT", default=918)  # six SMS parts of 153
 EMAIL_CHARACTER_LIMIT = env.int("EMAIL_CHARACTER_LIMIT", default=1_000_000)
+LETTER_CHARACTER_LIMIT = env.int("LETTER_CHARACTER_LIMIT", default=100_000)  # ten pages hold no more, even of an i
+LETTER_PAGES_LIMIT = env.int("LETTER_PAGES_LIMIT", default=10)  # five sheets: what the postal provider folds
+LETTER_RENDERING_BATCH = env.int("LETTER_RENDERING_BATCH", default=100)  # letters claimed at a time
+LETTER_RENDERING_LEASE = seconds("LETTER_RENDERING_LEASE", 300)  # above a batch at a slow storage's time-outs
+LETTER_RENDERING_ATTEMPTS_LIMIT = env.int("LETTER_RENDERING_ATTEMPTS_LIMIT", default=4)  # then technical-failure
 PHONE_REGION = env.str("PHONE_REGION", default="GB")  # of numbers written without a country code
 vars().update(env.email_url("EMAIL_URL", default="smtp://localhost:25"))  # EMAIL_BACKEND, EMAIL_HOST and so on
 EMAIL_BACKEND = env.str("EMAIL_BACKEND", default=vars()["EMAIL_BACKEND"])  # an anymail.backends.… for an interface
