@@ -217,6 +217,13 @@ CALLBACK_CONNECT_TIMEOUT = seconds("CALLBACK_CONNECT_TIMEOUT", 5)
 CALLBACK_REQUEST_TIMEOUT = seconds("CALLBACK_REQUEST_TIMEOUT", 15)  # wall clock, per request
 CALLBACK_TRUSTED_TARGETS = env.list("CALLBACK_TRUSTED_TARGETS", default=[])  # host:port, exempt from address rules
 
+LETTER_PAGES_LIMIT = env.int("LETTER_PAGES_LIMIT", default=10)
+LETTER_FILE_BYTES_LIMIT = env.int("LETTER_FILE_BYTES_LIMIT", default=100_000_000)  # of a precompiled letter
+CLAMD_SOCKET = env.str("CLAMD_SOCKET", default="")  # a path, or host:port; empty: nothing is scanned
+LETTER_SCAN_TIMEOUT = seconds("LETTER_SCAN_TIMEOUT", 120)  # wall clock, per file; clamd's own MaxScanTime is 120 s
+LETTER_SCAN_LEASE = seconds("LETTER_SCAN_LEASE", 300)  # above LETTER_SCAN_TIMEOUT, with room for moving the file
+LETTER_SCAN_AFTER = seconds("LETTER_SCAN_AFTER", 5_400)  # an unscanned letter this old is said aloud
+
 # --- Log: one line per event, never with personal data ----------------------------------------------------------------
 
 LOG_LEVEL = env.str("LOG_LEVEL", default="INFO")
