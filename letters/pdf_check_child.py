@@ -1,4 +1,4 @@
-"""The half of letters/pdf_checks.py that opens a stranger's PDF: a process of its own, without Django, secrets or files.
+"""The half of letters/pdf_checks.py that opens a stranger's PDF: a process of its own, without Django or secrets.
 
 Run as `python -I pdf_check_child.py PAGES_LIMIT MEMORY_BYTES CPU_SECONDS` with the PDF (a real file) as standard input.
 It writes one line of JSON: {"pages": 2}, or {"code": "PDF_PAGES", "text": "…"}. It takes its limits on itself before
@@ -23,8 +23,8 @@ WIDTH, HEIGHT, TOLERANCE = 210.0, 297.0, 2.0  # mm: A4 portrait
 POINT = 25.4 / 72  # mm
 PARENTS_LIMIT = 50  # levels of a page tree
 
-ACTIONS = {"/JavaScript", "/Launch", "/SubmitForm", "/ImportData", "/GoToE", "/GoToR", "/Rendition", "/RichMediaExecute",
-           "/Movie", "/Sound"}  # fmt: skip
+ACTIONS = {"/JavaScript", "/Launch", "/SubmitForm", "/ImportData", "/GoToE", "/GoToR", "/Rendition", "/Movie",
+           "/Sound", "/RichMediaExecute"}  # fmt: skip
 KEYS = {"/JS", "/JavaScript", "/AA", "/EF", "/EmbeddedFiles", "/XFA", "/RichMediaContent"}
 SUBTYPES = {"/RichMedia", "/Screen", "/Movie", "/Sound", "/3D", "/FileAttachment"}
 
@@ -79,7 +79,9 @@ def check(stream: Any, pages_limit: int) -> int:
         raise Refused("PDF_ENCRYPTED", "The PDF asks for a password. Remove the password.") from None
     except pikepdf.PdfError as error:
         if "loop" in str(error).lower() or "bad_alloc" in str(error):
-            raise Refused("PDF_TOO_COMPLEX", "The PDF refers to itself, or unpacks, without end. Export it anew.") from None
+            raise Refused(
+                "PDF_TOO_COMPLEX", "The PDF refers to itself, or unpacks, without end. Export it anew."
+            ) from None
         raise damaged() from None
 
 
@@ -94,7 +96,9 @@ def check_opened(pdf: pikepdf.Pdf, pages_limit: int) -> int:
     pages = len(pdf.pages)
     if not 1 <= pages <= pages_limit:
         counted = "1 page" if pages == 1 else f"{pages:,} pages"
-        raise Refused("PDF_PAGES", f"The PDF has {counted}; a letter has 1 to {pages_limit}. Change the number of pages.")
+        raise Refused(
+            "PDF_PAGES", f"The PDF has {counted}; a letter has 1 to {pages_limit}. Change the number of pages."
+        )
     for number, page in enumerate(pdf.pages, start=1):
         check_page(number, page)
     check_objects(pdf)

@@ -185,6 +185,7 @@ RETENTION_DAYS = env.int("RETENTION_DAYS", default=7)  # where a service has no 
 PERFORMANCE_PLATFORM_URL = env.str("PERFORMANCE_PLATFORM_URL", default="")  # empty: totals are stored, not pushed
 SMS_CHARACTER_LIMIT = env.int("SMS_CHARACTER_LIMIT", default=918)  # six SMS parts of 153
 EMAIL_CHARACTER_LIMIT = env.int("EMAIL_CHARACTER_LIMIT", default=1_000_000)
+LETTER_PAGES_LIMIT = env.int("LETTER_PAGES_LIMIT", default=10)  # five sheets: what the postal provider folds
 PHONE_REGION = env.str("PHONE_REGION", default="GB")  # of numbers written without a country code
 vars().update(env.email_url("EMAIL_URL", default="smtp://localhost:25"))  # EMAIL_BACKEND, EMAIL_HOST and so on
 EMAIL_BACKEND = env.str("EMAIL_BACKEND", default=vars()["EMAIL_BACKEND"])  # an anymail.backends.… for an interface
@@ -217,7 +218,6 @@ CALLBACK_CONNECT_TIMEOUT = seconds("CALLBACK_CONNECT_TIMEOUT", 5)
 CALLBACK_REQUEST_TIMEOUT = seconds("CALLBACK_REQUEST_TIMEOUT", 15)  # wall clock, per request
 CALLBACK_TRUSTED_TARGETS = env.list("CALLBACK_TRUSTED_TARGETS", default=[])  # host:port, exempt from address rules
 
-LETTER_PAGES_LIMIT = env.int("LETTER_PAGES_LIMIT", default=10)
 LETTER_FILE_BYTES_LIMIT = env.int("LETTER_FILE_BYTES_LIMIT", default=100_000_000)  # of a precompiled letter
 CLAMD_SOCKET = env.str("CLAMD_SOCKET", default="")  # a path, or host:port; empty: nothing is scanned
 LETTER_SCAN_TIMEOUT = seconds("LETTER_SCAN_TIMEOUT", 120)  # wall clock, per file; clamd's own MaxScanTime is 120 s
