@@ -20,6 +20,7 @@ VALUES_LIMIT = 2_000_000  # names, numbers and strings in all objects together
 DECODED_LIMIT = 400_000_000  # bytes of all streams together, unpacked
 PIXELS_LIMIT = 100_000_000  # of one picture: A4 at 1,200 dots per inch
 WIDTH, HEIGHT, TOLERANCE = 210.0, 297.0, 2.0  # mm: A4 portrait
+ROUNDING = 0.01  # mm: sizes are written in points
 POINT = 25.4 / 72  # mm
 PARENTS_LIMIT = 50  # levels of a page tree
 
@@ -90,9 +91,10 @@ def check_opened(pdf: pikepdf.Pdf, pages_limit: int) -> int:
     if pdf.is_encrypted:
         text = "The PDF is restricted by an owner's password. Export it without restrictions."
         raise Refused("PDF_RESTRICTED", text)
-    if len(pdf.objects) > OBJECTS_LIMIT:
-        text = f"The PDF has {len(pdf.objects):,} objects, limit {OBJECTS_LIMIT:,}. Export it in a simpler form."
-        raise Refused("PDF_TOO_COMPLEX", text)
+    for count in (lambda: int(pdf.trailer.get("/Size", 0)), lambda: len(pdf.objects)):  # what it says is known at once
+        if (objects := count()) > OBJECTS_LIMIT:
+            text = f"The PDF has {objects:,} objects, limit {OBJECTS_LIMIT:,}. Export it in a simpler form."
+            raise Refused("PDF_TOO_COMPLEX", text)
     pages = len(pdf.pages)
     if not 1 <= pages <= pages_limit:
         counted = "1 page" if pages == 1 else f"{pages:,} pages"
@@ -118,7 +120,7 @@ def check_page(number: int, page: pikepdf.Page) -> None:
     width, height = ((seen[place + 2] - seen[place]) * POINT * unit for place in (0, 1))
     if turned % 180:
         width, height = height, width
-    if not (abs(width - WIDTH) <= TOLERANCE and abs(height - HEIGHT) <= TOLERANCE):
+    if not (abs(width - WIDTH) <= TOLERANCE + ROUNDING and abs(height - HEIGHT) <= TOLERANCE + ROUNDING):
         size = f"{width:,.0f} × {height:,.0f} mm"
         text = f"Page {number} is {size[:60]}; letters are A4 portrait, 210 × 297 mm. Set the paper size to A4."
         raise Refused("PDF_PAGE_SIZE", text)
