@@ -3,25 +3,28 @@
 from django.contrib import admin
 from django.utils.safestring import SafeString
 
+from letters.admin_upload import UploadPage
 from letters.models import Letter, PrintFile, PrintRun
 from notify.admin_base import FoundByMessage, ReadOnlyAdmin, ReadOnlyInline, object_link
 from notify.notification_admin import status_badge
 
 
 @admin.register(Letter)
-class LetterAdmin(FoundByMessage, ReadOnlyAdmin):
+class LetterAdmin(FoundByMessage, UploadPage):
     """Letters, newest first."""
 
     list_display = ("made", "service", "kind", "postage", "pages", "shown_status", "print_run", "scan_verdict")
     list_filter = ("kind", "postage", "scan_verdict")
     list_select_related = ("notification__service", "print_run")
     ordering = ("-notification_id",)
-    empty_text = "No letters yet. Each row of a job with a letter template becomes one."
+    empty_text = "No letters yet. Each row of a job with a letter template becomes one, and each PDF added here."
     fieldsets = (
-        (None, {"fields": ("message", "service", "shown_status", "kind", "postage", "pages", "pdf", "sha256")}),
+        (None, {"fields": ("message", "service", "shown_status", "reason", "kind", "postage", "pages", "pdf", "sha256",
+                           "original_file_name")}),
         ("Print", {"fields": ("print_run", "print_file")}),
-        ("Virus scan", {"fields": ("scan_verdict", "scanned_sha256", "scanned_at")}),
-    )
+        ("Virus scan", {"fields": ("scan_verdict", "scanned_sha256", "scanned_at", "attempts", "due_at",
+                                   "last_error")}),
+    )  # fmt: skip
 
     @admin.display(description="made")
     def made(self, letter: Letter) -> object:
@@ -37,6 +40,11 @@ class LetterAdmin(FoundByMessage, ReadOnlyAdmin):
     def shown_status(self, letter: Letter) -> SafeString:
         """Show the status of its message."""
         return status_badge(letter.notification.status)
+
+    @admin.display(description="reason")
+    def reason(self, letter: Letter) -> str:
+        """Say why it has that status, where something went wrong."""
+        return letter.notification.status_reason or "–"
 
     @admin.display(description="message")
     def message(self, letter: Letter) -> SafeString:

@@ -84,7 +84,8 @@ def xref_loop() -> bytes:
 def many_objects(count: int) -> bytes:
     """Make a small PDF of many objects."""
     head = b"%PDF-1.5\n"
-    parts = [b"1 0 obj\n<</Type/Catalog/Pages 2 0 R>>\nendobj\n", b"2 0 obj\n<</Type/Pages/Count 1/Kids[3 0 R]>>\nendobj\n",
+    parts = [b"1 0 obj\n<</Type/Catalog/Pages 2 0 R>>\nendobj\n",
+             b"2 0 obj\n<</Type/Pages/Count 1/Kids[3 0 R]>>\nendobj\n",
              b"3 0 obj\n<</Type/Page/Parent 2 0 R/Resources<<>>/MediaBox[0 0 595 842]>>\nendobj\n"]  # fmt: skip
     parts += [b"%d 0 obj\n0\nendobj\n" % number for number in range(4, count + 1)]
     offsets, place = [], len(head)
