@@ -2,7 +2,7 @@
 
 ScannerError
 ├── Away      it cannot be reached, cut the line, took too long, or lets the test virus through: nothing is known
-└── Declined  it answered ERROR about this very file (over its size limit, say): nothing is known either
+└── Declined  it did not judge this very file (over its size limit, say), and is well: nothing is known either
 clamd says OK to an empty stream, so an empty file is never asked about. A clean answer is believed only while the
 scanner has shown lately that it finds the test virus (`self_test`).
 """
@@ -50,9 +50,10 @@ def scan(file: BinaryIO, *, within: timedelta | None = None) -> str:
         raise Declined("the file is empty")
     try:
         return _ask(first, file, within or settings.LETTER_SCAN_TIMEOUT)
-    except Away:
+    except Away as trouble:
         _passed.clear()
-        raise
+        self_test()  # raises where the scanner is away; one that is well had its trouble with this very file
+        raise Declined(str(trouble)) from None
 
 
 def self_test() -> None:

@@ -16,6 +16,7 @@ from django.core.files.storage import storages
 
 from letters import files
 from letters.models import Letter
+from notify.models import Notification
 
 _CHUNK = 1_000_000  # bytes read at a time
 
@@ -64,8 +65,13 @@ def place(copy: Copy, alias: str, name: str) -> None:
 
 
 def tidy(letter: Letter) -> None:
-    """Remove a letter's copies from where its status, as it is now, does not want them."""
+    """Remove a letter's copies from where its status, as it is now, does not want them.
+
+    While it waits for its check nothing is removed: whoever holds it may just have placed a copy, and tidies later.
+    """
     letter.notification.refresh_from_db(fields=["status"])
+    if letter.notification.status == Notification.Status.PENDING_VIRUS_CHECK:
+        return
     meant = files.alias_of(letter)
     for alias in {files.SCAN, files.PDF, files.INVALID} - {meant}:
         storage = storages[alias]

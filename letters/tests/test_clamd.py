@@ -24,7 +24,7 @@ def free_port():
 
 @contextmanager
 def answering(settings, *answers, read=True):
-    """Run a server that gives each connection the next answer; None: it never answers, b"": it hangs up at once."""
+    """Run a server that gives each connection the next answer; None: it is silent for half a second, b"": it hangs up at once."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         settings.CLAMD_SOCKET = f"127.0.0.1:{server.getsockname()[1]}"
         clamd._passed.clear()
@@ -38,9 +38,11 @@ def answering(settings, *answers, read=True):
                     while answer != b"" and not got.endswith(bytes(4)):
                         got += line.recv(100_000)
                     if answer is None:
-                        done.wait(5)
+                        done.wait(0.5)
                     else:
                         line.sendall(answer)
+
+            server.close()  # whoever comes now is refused
 
         thread = threading.Thread(target=serve)
         thread.start()
@@ -71,7 +73,7 @@ def test_an_empty_file_is_not_asked_about(scanner):
 
 
 def test_a_file_over_the_scanners_limit_is_neither_clean_nor_infected(scanner):
-    with pytest.raises(clamd.ScannerError, match=r"size limit exceeded|StreamMaxLength"):
+    with pytest.raises(clamd.Declined, match=r"size limit exceeded|StreamMaxLength"):
         clamd.scan(io.BytesIO(b"z" * (5 * servers.LIMIT)))
     assert clamd.scan(io.BytesIO(b"small")) == ""
 
@@ -102,7 +104,7 @@ def test_without_a_scanner_there_is_no_verdict(settings, address):
 
 def test_a_passed_self_test_is_remembered_for_a_while_and_forgotten_when_the_scanner_is_away(settings, monkeypatch):
     found, fine = b"stream: Eicar FOUND\0", b"stream: OK\0"
-    with answering(settings, found, fine, fine, b"", found, fine):
+    with answering(settings, found, fine, fine, b"", b"", found, fine):
         assert clamd.scan(io.BytesIO(b"1")) == ""
         assert clamd.scan(io.BytesIO(b"2")) == ""  # no second self-test
         with pytest.raises(clamd.Away):
@@ -112,6 +114,14 @@ def test_a_passed_self_test_is_remembered_for_a_while_and_forgotten_when_the_sca
         monkeypatch.setattr(clamd, "TESTED_FOR", 0.0)
     with pytest.raises(clamd.Away):
         clamd.scan(io.BytesIO(b"5"))  # too long ago: asks again, and nobody is there
+
+
+def test_trouble_with_one_file_is_not_laid_to_a_scanner_that_is_well(settings):
+    found, fine = b"stream: Eicar FOUND\0", b"stream: OK\0"
+    with answering(settings, found, b"", found, fine):
+        with pytest.raises(clamd.Declined, match="cut the line"):
+            clamd.scan(io.BytesIO(b"1"))
+        assert clamd.scan(io.BytesIO(b"2")) == ""
 
 
 @pytest.mark.parametrize(
@@ -137,10 +147,8 @@ def test_only_a_plain_answer_is_a_verdict(settings, answer, error):
 
 def test_a_scanner_that_hangs_is_left_after_the_time_limit(settings):
     settings.LETTER_SCAN_TIMEOUT = timedelta(seconds=0.2)
-    with (
-        answering(settings, b"stream: Eicar FOUND\0", None),
-        pytest.raises(clamd.Away, match="in time"),
-    ):
+    found = b"stream: Eicar FOUND\0"
+    with answering(settings, found, None, found), pytest.raises(clamd.Declined, match="in time"):
         clamd.scan(io.BytesIO(b"fine"))
 
 
