@@ -23,8 +23,11 @@ def free_port():
 
 
 @contextmanager
-def answering(settings, *answers, read=True):
-    """Run a server that gives each connection the next answer; None: it is silent for half a second, b"": it hangs up at once."""
+def answering(settings, *answers):
+    """Run a server that gives each connection the next answer.
+
+    None: it is silent for half a second. b"": it hangs up at once.
+    """
     with socket.create_server(("127.0.0.1", 0)) as server:
         settings.CLAMD_SOCKET = f"127.0.0.1:{server.getsockname()[1]}"
         clamd._passed.clear()
