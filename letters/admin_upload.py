@@ -98,6 +98,9 @@ class UploadPage(ReadOnlyAdmin):
         if message.status == Notification.Status.PENDING_VIRUS_CHECK:
             scan_letters.nudge()
             self.message_user(request, "The letter is stored; it is printed once it is found clean.", messages.SUCCESS)
+            if not settings.CLAMD_SOCKET:
+                text = "No virus scanner is set up (CLAMD_SOCKET), so it waits until there is one."
+                self.message_user(request, text, messages.WARNING)
         else:
             deliver_due_callbacks.nudge()
             self.message_user(request, f"The letter will not be printed. {message.status_reason}", messages.ERROR)

@@ -1,7 +1,7 @@
 """Adding a precompiled letter in the admin, and by `manage.py upload_letter`."""
 
 import io
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -70,10 +70,13 @@ def test_a_pdf_becomes_a_letter_and_the_scanner_is_woken(admin_client, woken):
     assert answer.redirect_chain[0][0] == reverse("admin:letters_letter_change", args=[letter.pk])
     assert "printed once it is found clean" in answer.content.decode()
     assert (letter.postage, letter.notification.recipient) == ("first", "Ms A Reader\n1 High Street")
+    assert "No virus scanner is set up" in answer.content.decode()
     assert letter.notification.status == Status.PENDING_VIRUS_CHECK
     assert woken == ["letters.scan_letters"]
     assert LogEntry.objects.get().object_id == str(letter.pk)
-    assert "letter.pdf" in shown(admin_client, letter)
+    page = shown(admin_client, letter)
+    assert "letter.pdf" in page
+    assert f"{letter.pdf.name} in letters-scan" in page
 
 
 def test_a_bad_file_is_shown_with_its_reason_and_its_service_is_told(admin_client, woken):
@@ -86,6 +89,14 @@ def test_a_bad_file_is_shown_with_its_reason_and_its_service_is_told(admin_clien
     assert letter.notification.status == Status.VALIDATION_FAILED
     assert "PDF_PAGES: The PDF has 11 pages" in shown(admin_client, letter)
     assert woken == ["callbacks.deliver_due_callbacks"]
+
+
+def test_the_list_shows_those_that_wait_too_long(admin_client, woken):
+    admin_client.post(ADD, form(make_service()))
+    assert len(admin_client.get(LIST).context["cl"].result_list) == 1
+    assert len(admin_client.get(LIST, {"problem": "unscanned"}).context["cl"].result_list) == 0
+    Notification.objects.update(created_at=datetime.now(UTC) - timedelta(minutes=91))
+    assert len(admin_client.get(LIST, {"problem": "unscanned"}).context["cl"].result_list) == 1
 
 
 def test_an_empty_file_is_not_a_pdf(admin_client, woken):
