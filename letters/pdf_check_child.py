@@ -84,6 +84,10 @@ def check(stream: Any, pages_limit: int) -> int:
                 "PDF_TOO_COMPLEX", "The PDF refers to itself, or unpacks, without end. Export it anew."
             ) from None
         raise damaged() from None
+    except (Refused, MemoryError, RecursionError):
+        raise
+    except Exception:  # noqa: BLE001  (a number where a name belongs, and so on: there is no end to such files)
+        raise damaged() from None
 
 
 def check_opened(pdf: pikepdf.Pdf, pages_limit: int) -> int:

@@ -1,5 +1,6 @@
 """Strangers' PDFs: what each bad one is refused for, and what a hostile one can do to us (nothing)."""
 
+import io
 import json
 import os
 import resource
@@ -8,8 +9,11 @@ import sys
 import tempfile
 
 import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
-from letters import pdf_checks
+from letters import pdf_check_child, pdf_checks
 from letters.pdf_checks import Checked, CheckerBroken, Problem, check_pdf
 from letters.tests import made_up_pdfs as pdfs
 
@@ -62,6 +66,52 @@ def test_a_bad_file_is_refused_with_a_code_and_what_to_do(data, code):
     assert code in pdf_checks.CODES
     assert len(str(found)) <= 300
     assert found.sentence.count(". ") + found.sentence.endswith(".") >= 2  # what is wrong, and what to do
+
+
+SAMPLES = [
+    pdfs.good(2), pdfs.active("embedded file"), pdfs.locked(""), pdfs.sized(297, 210, rotate=90), pdfs.huge_claim()
+]  # fmt: skip
+
+
+@given(
+    sample=st.sampled_from(SAMPLES),
+    cuts=st.lists(st.tuples(st.integers(0, 3_000), st.binary(max_size=8), st.integers(0, 8)), min_size=1, max_size=4),
+)
+@hypothesis_settings(max_examples=200, deadline=None)
+def test_a_file_changed_anywhere_gets_a_known_code_or_passes(sample, cuts):
+    for place, put, taken in cuts:
+        place %= len(sample)
+        sample = sample[:place] + put + sample[place + taken :]
+    assert judged(sample) in pdf_checks.CODES | set(range(1, 11))
+
+
+def judged(data):
+    """Return the pages, or the code, that the child would answer; whatever else it raises is a failure."""
+    try:
+        return pdf_check_child.check(io.BytesIO(data), 10)
+    except pdf_check_child.Refused as refused:
+        return refused.code
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b"/MediaBox", b"/MediaBax"),
+        (b"[ 0 0 595.28 841.89 ]", b"[ 0 0 /A (b) ]       "),
+        (b"[ 0 0 595.28 841.89 ]", b"[ 0 0 595.28 ]       "),
+        (b"[ 0 0 595.28 841.89 ]", b"[ 0 0 1e999 1e999 ]  "),
+        (b"/Type /Page\n", b"/Rotate /x \n"),
+        (b"/Type /Page ", b"/Rotate (x) "),
+        (b"/Count 1", b"/Count x"),
+        (b"/Size ", b"/Size /"),
+        (b"/Length", b"/S [] /L"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_a_damaged_file_not_our_fault(before, after):
+    found = check(pdfs.good(1).replace(before, after))
+    assert isinstance(found, Problem | Checked)
+    if isinstance(found, Problem):
+        assert found.code in ("PDF_DAMAGED", "PDF_PAGE_SIZE", "PDF_PAGES")
 
 
 def test_the_number_of_pages_is_named():
