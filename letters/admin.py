@@ -1,26 +1,62 @@
 """Admin pages of letters and of the daily run that takes them to the postal provider."""
 
 from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.safestring import SafeString
 
+from letters import files
 from letters.admin_preview import PreviewPages
 from letters.admin_rendering import RenderingFilter
+from letters.admin_upload import UploadPage
 from letters.models import Letter, PrintFile, PrintRun
 from notify.admin_base import FoundByMessage, ReadOnlyAdmin, ReadOnlyInline, object_link
 from notify.notification_admin import status_badge
 
 
+class WaitsTooLong(admin.SimpleListFilter):
+    """Those that letters.check_precompiled_letter_state finds."""
+
+    title = "problem"
+    parameter_name = "problem"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
+        """Offer the one condition."""
+        return [("unscanned", "Waits too long for its virus check")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        """Narrow the list."""
+        return queryset.unscanned_long(timezone.now()) if self.value() == "unscanned" else queryset
+
+
 @admin.register(Letter)
-class LetterAdmin(FoundByMessage, PreviewPages):
+class LetterAdmin(FoundByMessage, UploadPage, PreviewPages):
     """Letters, newest first."""
 
     list_display = ("made", "service", "kind", "postage", "pages", "shown_status", "print_run", "scan_verdict")
-    list_filter = (RenderingFilter, "kind", "postage", "scan_verdict")
+    list_filter = (RenderingFilter, WaitsTooLong, "kind", "postage", "scan_verdict")
     list_select_related = ("notification__service", "print_run")
     ordering = ("-notification_id",)
-    empty_text = "No letters yet. Each row of a job with a letter template becomes one."
+    empty_text = "No letters yet. Each row of a job with a letter template becomes one, and each PDF added here."
     fieldsets = (
-        (None, {"fields": ("message", "service", "shown_status", "kind", "postage", "pages", "pdf", "sha256")}),
+        (
+            None,
+            {
+                "fields": (
+                    "message",
+                    "service",
+                    "shown_status",
+                    "reason",
+                    "kind",
+                    "postage",
+                    "pages",
+                    "stored",
+                    "sha256",
+                    "original_file_name",
+                )
+            },
+        ),
         ("Print", {"fields": ("print_run", "print_file")}),
         ("Virus scan", {"fields": ("scan_verdict", "scanned_sha256", "scanned_at")}),
         ("Work to be done", {"fields": ("due_at", "claimed_at", "attempts", "last_error")}),
@@ -41,6 +77,16 @@ class LetterAdmin(FoundByMessage, PreviewPages):
     def shown_status(self, letter: Letter) -> SafeString:
         """Show the status of its message."""
         return status_badge(letter.notification.status)
+
+    @admin.display(description="reason")
+    def reason(self, letter: Letter) -> str:
+        """Say why it has that status, where something went wrong."""
+        return letter.notification.status_reason or "–"
+
+    @admin.display(description="PDF")
+    def stored(self, letter: Letter) -> str:
+        """Say where its file lies; not a link: an infected one is not for opening."""
+        return f"{letter.pdf.name} in {files.alias_of(letter)}" if letter.pdf else "–"
 
     @admin.display(description="message")
     def message(self, letter: Letter) -> SafeString:

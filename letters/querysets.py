@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Self
 
+from django.conf import settings
 from django.db.models import F, Q, QuerySet
 
 from notify.models import Notification
@@ -35,3 +36,13 @@ class LetterQuerySet(QuerySet):
         waiting = self.filter(kind="templated", due_at__isnull=False, attempts__gte=RENDERED_IN_VAIN)
         between = Q(claimed_at__isnull=True) | Q(due_at__lte=now)  # else somebody is at it just now
         return waiting.filter(between, notification__status=Notification.Status.CREATED).order_by("due_at")
+
+    def unscanned(self) -> Self:
+        """Waiting for the virus check: nobody may print them yet."""
+        return self.filter(kind="precompiled", notification__status=Notification.Status.PENDING_VIRUS_CHECK)
+
+    def unscanned_long(self, now: datetime) -> Self:
+        """Waiting for the virus check, made longer than LETTER_SCAN_AFTER ago. Oldest first."""
+        limit = now - settings.LETTER_SCAN_AFTER
+        waiting = self.filter(notification__status=Notification.Status.PENDING_VIRUS_CHECK)
+        return waiting.filter(notification__created_at__lt=limit).order_by("notification__created_at")

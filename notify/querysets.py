@@ -4,13 +4,14 @@ import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Self
+from typing import Any, Self
 
 from django.conf import settings
 from django.db import connection, models
 from django.db.models import F, Q
 
 from notify import crypto
+from notify.clock import local_date, local_midnight
 from notify.states import States
 
 # Due services first, then a few rows of each, their first ones before anybody's second: however many services have a
@@ -78,6 +79,13 @@ class NotificationQuerySet(States):
     def not_final(self) -> Self:
         """Without a final status yet."""
         return self.exclude(status__in=self.model.FINAL)
+
+    def counted_today(self, now: datetime, *, service: Any, notification_type: str) -> Self:
+        """A service's messages of one type since local midnight that its daily limit counts."""
+        today = self.filter(
+            service=service, notification_type=notification_type, created_at__gte=local_midnight(local_date(now))
+        )
+        return today.exclude(status=self.model.Status.VALIDATION_FAILED)
 
     def found_by(self, text: str) -> Self:
         """Found by exact id, reference or recipient (any way of writing a phone number the caller normalised)."""

@@ -75,6 +75,11 @@ ROWS = (
     Row("providers.apply_receipts", LOOP, 50, "receipts wait to be applied", "providers.receipts.due"),
     Row("callbacks.deliver_due_callbacks", LOOP, 50, "callbacks wait to be delivered", "callbacks.delivery.due"),
     Row("letters.render_letter_pdfs", LOOP, 50, "letters wait for their PDF", "letters.rendering.due"),
+    Row("letters.scan_letters", LOOP, 50, "precompiled letters wait for their virus check", "letters.scanning.due"),
+    Row(
+        "letters.check_precompiled_letter_state", WATCHDOG, 3_600, "a letter waits too long for its virus check",
+        minute="0", hour="9,15", day_of_week="mon-fri",
+    ),
     Row(
         "notify.delete_notifications_older_than_retention", LOOP, 3_600, "messages are past their retention",
         "notify.deletion.due", minute="0", hour="3",
