@@ -57,10 +57,11 @@ def refuse_transaction() -> None:
 
 
 @contextmanager
-def slot(name: str) -> Iterator[bool]:
-    """Hold one of LOOP_SLOTS places of this loop; gives False when all are taken."""
+def slot(name: str, *, places: int | None = None) -> Iterator[bool]:
+    """Hold one of the places of this loop; gives False when all are taken. places: None means LOOP_SLOTS."""
     key = zlib.crc32(name.encode()) - 2**31
-    taken = next((place for place in range(settings.LOOP_SLOTS) if _lock("pg_try_advisory_lock", key, place)), None)
+    offered = range(settings.LOOP_SLOTS if places is None else places)
+    taken = next((place for place in offered if _lock("pg_try_advisory_lock", key, place)), None)
     try:
         yield taken is not None
     finally:
