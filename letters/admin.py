@@ -3,13 +3,15 @@
 from django.contrib import admin
 from django.utils.safestring import SafeString
 
-from letters.models import Letter, PrintFile, PrintRun
-from notify.admin_base import FoundByMessage, ReadOnlyAdmin, ReadOnlyInline, object_link
+from letters import admin_print_run  # noqa: F401  (registers its pages)
+from letters.admin_actions import LetterActions
+from letters.models import Letter
+from notify.admin_base import FoundByMessage, object_link
 from notify.notification_admin import status_badge
 
 
 @admin.register(Letter)
-class LetterAdmin(FoundByMessage, ReadOnlyAdmin):
+class LetterAdmin(FoundByMessage, LetterActions):
     """Letters, newest first."""
 
     list_display = ("made", "service", "kind", "postage", "pages", "shown_status", "print_run", "scan_verdict")
@@ -42,29 +44,3 @@ class LetterAdmin(FoundByMessage, ReadOnlyAdmin):
     def message(self, letter: Letter) -> SafeString:
         """Lead to its message."""
         return object_link(str(letter.pk), "notify_notification", letter.pk)
-
-
-class FileInline(ReadOnlyInline):
-    """The zips of a print run."""
-
-    model = PrintFile
-    fields = readonly_fields = ("name", "letter_count", "size", "uploaded_at", "acknowledged_at")
-
-
-@admin.register(PrintRun)
-class PrintRunAdmin(ReadOnlyAdmin):
-    """One day's collation."""
-
-    list_display = ("day", "deadline", "started_at", "finished_at", "letter_count")
-    inlines = (FileInline,)
-    empty_text = "No print run yet. Letters are collated once a day, after 17:50."
-
-
-@admin.register(PrintFile)
-class PrintFileAdmin(ReadOnlyAdmin):
-    """The zips that went to the postal provider."""
-
-    list_display = ("name", "print_run", "letter_count", "size", "uploaded_at", "acknowledged_at")
-    list_select_related = ("print_run",)
-    search_fields = ("name",)
-    empty_text = "No zip yet. Each print run makes one or more."

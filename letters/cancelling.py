@@ -14,13 +14,15 @@ from notify.models import Notification
 from notify.states import Move
 
 
-def lock_unprinted(keys: Sequence[UUID]) -> set[UUID]:
-    """Lock those of these letters that lie in no print file, inside atomic(). Returns their keys.
+def lock_unprinted(keys: Sequence[UUID]) -> list[UUID]:
+    """Lock the letters of these notifications, inside atomic(); leave out those a print run has taken.
 
-    The print run locks a letter in the same way before it puts it into a file, so whoever is first decides.
+    The print run locks a letter in the same way before it puts it into a file, so whoever is first decides. Other
+    notifications are returned as they are.
     """
-    found = Letter.objects.unprinted().filter(pk__in=keys).order_by("pk")
-    return set(found.select_for_update(of=("self",)).values_list("pk", flat=True))
+    letters = Letter.objects.filter(pk__in=keys).order_by("pk").select_for_update(of=("self",))
+    run_of = dict(letters.values_list("pk", "print_run_id"))
+    return [key for key in keys if run_of.get(key) is None]
 
 
 def cancel_letters(keys: Sequence[UUID], *, now: datetime) -> int:

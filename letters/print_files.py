@@ -226,8 +226,8 @@ def _tell(run: PrintRun, *, now: datetime) -> None:
     if count:
         raise_alert(
             WRONG_FILE, f"print run {run.day}",
-            f"{count:,} {'letter was' if count == 1 else 'letters were'} left out of the print run of {run.day}, because "
-            f"the PDF is missing or changed, and ended as technical-failure: {first}{' …' if count > _NAMED else ''}. "
+            f"{count:,} {'letter was' if count == 1 else 'letters were'} left out of the print run of {run.day}: "
+            f"the PDF is missing or changed. Ended as technical-failure: {first}{' …' if count > _NAMED else ''}. "
             f"The others went. Their PDFs lie in the storage {files.PDF}. Find out what took or changed them, send the "
             f"letters again, and mark them as seen in the admin, “Letters”. See README, {WRONG_FILE}.", now=now,
         )  # fmt: skip

@@ -9,7 +9,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import date, datetime
 from io import BytesIO
 from typing import Any
@@ -17,6 +17,8 @@ from typing import Any
 from django.db.models import Sum
 
 from letters import postal, print_files
+from letters.acknowledgements import read_acknowledgements
+from letters.holding import tell_held
 from letters.models import Letter, PrintRun
 from notify.alerts import close_alert, raise_alert
 from notify.celery import stopping
@@ -60,6 +62,18 @@ def collate(*, clock: Callable[[], datetime], day: date | None = None) -> dict[s
                 raise
             counts["unfinished"] += not finished
     return counts
+
+
+def tick(*, clock: Callable[[], datetime]) -> dict[str, int]:
+    """What the periodic loop does: the run that is due, and what the postal provider says of earlier ones.
+
+    Where another worker collates, or all sending is paused, only the latter. Returns what was found and done.
+    """
+    counts: dict[str, int] = {}
+    with suppress(Busy, Paused):
+        counts |= collate(clock=clock)
+    tell_held(now=clock())
+    return counts | read_acknowledgements(now=clock())
 
 
 def due_day(now: datetime) -> date | None:

@@ -1,4 +1,4 @@
-"""Letters' files on an SFTP server: only one whose key is known, and with renaming, so that a name means a whole file."""
+"""Letters' files on an SFTP server: only one whose key is known; with renaming, so that a name means a whole file."""
 
 import os
 from typing import IO, Any

@@ -56,9 +56,7 @@ def _s3(bucket: str, path: str, options: dict[str, str]) -> dict[str, Any]:
     return {"BACKEND": "storages.backends.s3.S3Storage", "OPTIONS": {k: v for k, v in own.items() if v is not None}}
 
 
-def _sftp(
-    address: str, host: str, port: int | None, user: str, path: str, options: dict[str, str]
-) -> dict[str, Any]:
+def _sftp(address: str, host: str, port: int | None, user: str, path: str, options: dict[str, str]) -> dict[str, Any]:
     if not user:
         raise _wrong(address, "the user is missing: sftp://user@host/folder")
     own = {

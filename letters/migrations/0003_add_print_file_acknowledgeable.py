@@ -4,15 +4,14 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('letters', '0002_add_letter_work'),
+        ("letters", "0002_add_letter_work"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='printfile',
-            name='acknowledgeable',
-            field=models.BooleanField(default=True, help_text='Whether the postal provider says that it got it.'),
+            model_name="printfile",
+            name="acknowledgeable",
+            field=models.BooleanField(default=True, help_text="Whether the postal provider says that it got it."),
         ),
     ]
