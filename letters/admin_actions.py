@@ -34,9 +34,11 @@ class LetterActions(ReadOnlyAdmin):
             }  # fmt: skip
             return TemplateResponse(request, "admin/letters/letter/cancel.html", context)
         cancelled = cancel_letters(keys, now=timezone.now())
-        for letter in Letter.objects.filter(pk__in=keys, notification__status="cancelled"):
+        for letter in Letter.objects.filter(pk__in=cancelled):
             self.log_change(request, letter, "Cancelled")
-        self._say(request, cancelled, "cancelled", len(keys), "printed, past the deadline of their run, or not waiting")
+        self._say(
+            request, len(cancelled), "cancelled", len(keys), "printed, past the deadline of their run, or not waiting"
+        )
         return None
 
     @admin.action(description="Mark failures as seen", permissions=["act"])

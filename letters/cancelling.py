@@ -25,12 +25,12 @@ def lock_unprinted(keys: Sequence[UUID]) -> list[UUID]:
     return [key for key in keys if run_of.get(key) is None]
 
 
-def cancel_letters(keys: Sequence[UUID], *, now: datetime) -> int:
+def cancel_letters(keys: Sequence[UUID], *, now: datetime) -> list[UUID]:
     """Cancel letters that are created, in no print file and before the deadline of their print run.
 
     A letter made before a deadline that has passed belongs to that day's run, until the run is finished; what it left
     behind (no PDF yet, say) may be cancelled again. A held service's letters may always be cancelled.
-    now: aware UTC. Returns how many were cancelled; the others stay as they are.
+    now: aware UTC. Returns those that were cancelled; the others stay as they are.
     """
     deadline = print_deadline(local_date(now))
     passed = now >= deadline and not PrintRun.objects.filter(day=local_date(now), finished_at__isnull=False).exists()
@@ -42,6 +42,6 @@ def cancel_letters(keys: Sequence[UUID], *, now: datetime) -> int:
             Move(pk, Notification.Status.CANCELLED, {"due_at": None}, {"status": Notification.Status.CREATED})
             for pk in waiting.values_list("pk", flat=True)
         ]
-        cancelled = settle(moves, now=now)
-        Letter.objects.filter(pk__in=list(cancelled)).update(due_at=None)  # nothing is left to be rendered
-    return len(cancelled)
+        cancelled = list(settle(moves, now=now))
+        Letter.objects.filter(pk__in=cancelled).update(due_at=None)  # nothing is left to be rendered
+    return cancelled
