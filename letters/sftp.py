@@ -43,13 +43,15 @@ class SFTPStorage(Base):
 
     def _connect(self) -> None:
         client = paramiko.SSHClient()
-        client.load_host_keys(self.known_host_file)  # a file that is not there is an error, not an open door
         client.set_missing_host_key_policy(paramiko.RejectPolicy())
         try:
+            client.load_host_keys(self.known_host_file)  # a file that is not there is an error, not an open door
             client.connect(self.host, **self.params)
             sftp = client.open_sftp()
-        except BaseException:
+        except BaseException as error:
             client.close()
+            if isinstance(error, FileNotFoundError):  # else it would read as “no such file” on the server
+                raise ConnectionError(f"{error.filename} is missing: no connection to {self.host}") from error
             raise
         client.get_transport().set_keepalive(_ALIVE_EVERY)
         sftp.get_channel().settimeout(self.params.get("timeout"))

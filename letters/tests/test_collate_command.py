@@ -107,7 +107,7 @@ def test_a_storage_error_ends_it_with_what_to_do_and_no_traceback(monkeypatch):
         raise OSError("no space left")
 
     monkeypatch.setattr(postal, "put_whole", broken)
-    with pytest.raises(CommandError, match="goes on with it, or: manage.py collate_letters --day 2026-07-01"):
+    with pytest.raises(CommandError, match=r"goes on with it, or: manage\.py collate_letters --day 2026-07-01"):
         collate("--day", "2026-07-01")
     assert Alert.objects.get().kind == "print-run-failed"
 
