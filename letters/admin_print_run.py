@@ -5,6 +5,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.template.defaultfilters import filesizeformat, pluralize
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -12,7 +13,7 @@ from django.utils.safestring import SafeString
 from letters.forecast import forecast
 from letters.holding import hold_letters, release_letters
 from letters.models import BankHoliday, Letter, LetterHold, PrintFile, PrintRun
-from notify.admin_base import NotifyAdmin, ReadOnlyAdmin, ReadOnlyInline, badge, list_link, local_time, object_link
+from notify.admin_base import NotifyAdmin, ReadOnlyAdmin, ReadOnlyInline, badge, list_link, local_time
 
 
 def file_state(file: PrintFile) -> SafeString:
@@ -27,25 +28,21 @@ def file_state(file: PrintFile) -> SafeString:
 
 
 def size(file: PrintFile) -> str:
-    """Write a zip's size in MB."""
-    return f"{file.size / 1_000_000:,.1f} MB"
+    """Write a zip's size for people."""
+    return filesizeformat(file.size)
 
 
 class FileInline(ReadOnlyInline):
     """The zips of a print run."""
 
     model = PrintFile
-    fields = readonly_fields = ("zip", "whose", "letters", "sheet_count", "shown_size", "state", "uploaded_at")
+    fields = readonly_fields = ("whose", "letters", "sheet_count", "shown_size", "state", "uploaded_at")
+    show_change_link = True
     verbose_name_plural = "zips"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[PrintFile]:
         """Bring the service along."""
         return super().get_queryset(request).select_related("service")
-
-    @admin.display(description="zip")
-    def zip(self, file: PrintFile) -> SafeString:
-        """Lead to the zip's own page."""
-        return object_link(file.name, "letters_printfile", file.pk)
 
     @admin.display(description="service, postage")
     def whose(self, file: PrintFile) -> str:
@@ -76,7 +73,7 @@ class PrintRunAdmin(ReadOnlyAdmin):
     inlines = (FileInline,)
     change_list_template = "admin/letters/printrun/change_list.html"
     fields = readonly_fields = (
-        "day", "state", "progress", "deadline", "started_at", "progressed_at", "finished_at", "left_out"
+        "day", "state", "progress", "left_out", "deadline", "started_at", "finished_at"
     )  # fmt: skip
     empty_text = "No print run yet. Letters are collated once a day, after 17:50."
 
@@ -121,7 +118,10 @@ class PrintRunAdmin(ReadOnlyAdmin):
         """Say what was handed over so far."""
         files = run.files.filter(uploaded_at__isnull=False).values_list("letter_count", "sheet_count")
         letters, sheets = (sum(column) for column in zip(*files, strict=True)) if files else (0, 0)
-        words = f"{letters:,} letters on {sheets:,} sheets in {self.zips(run)} zips handed over"
+        words = (
+            f"{letters:,} letter{pluralize(letters)} on {sheets:,} sheet{pluralize(sheets)} of paper in "
+            f"{self.zips(run)} zip{pluralize(run.made)} handed over"
+        )
         bar = format_html('<br><progress max="{}" value="{}"></progress>', run.made, run.handed_over)
         return format_html("{}{}", words, "" if run.finished_at else bar)
 

@@ -53,7 +53,7 @@ def test_a_run_shows_its_zips_its_progress_and_what_it_left_out(admin_client):
     file = PrintFile.objects.get()
     page = reverse("admin:letters_printrun_change", args=[file.print_run_id])
     shown = text(admin_client.get(page))
-    assert "1 letters on 2 sheets in 1 zips handed over" in shown
+    assert "1 letter on 2 sheets of paper in 1 zip handed over" in shown
     assert "Not acknowledged yet" in shown
     assert reverse("admin:letters_printfile_change", args=[file.pk]) in shown
     assert f"{LETTERS}?print_file__id__exact={file.pk}" in shown
@@ -61,7 +61,7 @@ def test_a_run_shows_its_zips_its_progress_and_what_it_left_out(admin_client):
     PrintFile.objects.update(uploaded_at=None)
     PrintRun.objects.update(finished_at=None)
     shown = text(admin_client.get(page))
-    assert "0 of 1 zips handed over" in shown
+    assert "0 of 1 zip handed over" in shown
     assert '<progress max="1" value="0">' in shown
     assert "Being packed" in shown
 

@@ -75,15 +75,15 @@ def test_today_is_refused_until_its_time_has_come():
 def test_it_hands_over_the_letters_of_the_day_once(folder):
     make_letter(created_at=NOON)
     make_letter(created_at=NOON + timedelta(hours=12))
-    assert collate("--day", "2026-07-01") == "1 letters in 1 zips handed over.\n"
-    assert "was finished 01 Jul 2026, 17:50 BST with 1 letters. Nothing was done" in collate("--day", "2026-07-01")
+    assert collate("--day", "2026-07-01") == "Letters handed over: 1, in zips: 1.\n"
+    assert "was finished 01 Jul 2026, 17:50 BST; letters: 1. Nothing was done" in collate("--day", "2026-07-01")
     assert len(zips(folder)) == 1
 
 
 def test_a_missed_day_may_be_run_by_hand(folder):
     make_letter(created_at=NOON - timedelta(days=3))
     make_letter(created_at=NOON)
-    assert collate("--day", "2026-06-29").startswith("1 letters in 1 zips")
+    assert collate("--day", "2026-06-29").startswith("Letters handed over: 1, in zips: 1")
 
 
 @pytest.mark.django_db(transaction=True)
@@ -160,4 +160,4 @@ def test_the_dry_run_of_a_check_shows_its_alert_and_writes_nothing(name):
 
 
 def test_a_day_without_letters_ends_well_with_nothing_handed_over():
-    assert collate("--day", "2025-12-31") == "0 letters in 0 zips handed over.\n"
+    assert collate("--day", "2025-12-31") == "Letters handed over: 0, in zips: 0.\n"

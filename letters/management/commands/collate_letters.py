@@ -32,14 +32,14 @@ class Command(BaseCommand):
         if finished is not None:
             at = finished.finished_at.astimezone(zone())
             self.stdout.write(
-                f"The print run of {day} was finished {at:%d %b %Y, %H:%M %Z} with {finished.letter_count:,} letters. "
+                f"The print run of {day} was finished {at:%d %b %Y, %H:%M %Z}; letters: {finished.letter_count:,}. "
                 "Nothing was done; letters made since go with a later day's run."
             )
             return
         counts = self._collate(day)
         if counts["letters"]:
             deliver_due_callbacks.nudge()
-        self.stdout.write(f"{counts['letters']:,} letters in {counts['zips']:,} zips handed over.")
+        self.stdout.write(f"Letters handed over: {counts['letters']:,}, in zips: {counts['zips']:,}.")
         if counts["unfinished"]:
             raise CommandError(f"Not finished within its time. Go on with {EXAMPLE[:-10]}{day}.", returncode=1)
 
