@@ -148,6 +148,7 @@ def resume(file: PrintFile, *, now: datetime) -> None:
         _refuse_empty_storage(file.print_run, wrong)
         digest, size = bundle.seal()
         if wrong or digest != file.sha256:
+            postal.postal_storage().delete(file.name + postal.PART)  # it gets another name: nobody overwrites this
             _leave_out(file, bundle, wrong, digest, size, now=now)
         if bundle.letters:
             deliver(file, bundle, now=now)
