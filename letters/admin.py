@@ -6,12 +6,16 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from letters import files
+from letters import (
+    admin_print_run,  # noqa: F401  (registers its pages)
+    files,
+)
+from letters.admin_actions import LetterActions
 from letters.admin_preview import PreviewPages
 from letters.admin_rendering import RenderingFilter
 from letters.admin_upload import UploadPage
-from letters.models import Letter, PrintFile, PrintRun
-from notify.admin_base import FoundByMessage, ReadOnlyAdmin, ReadOnlyInline, object_link
+from letters.models import Letter
+from notify.admin_base import FoundByMessage, object_link
 from notify.notification_admin import status_badge
 
 
@@ -31,7 +35,7 @@ class WaitsTooLong(admin.SimpleListFilter):
 
 
 @admin.register(Letter)
-class LetterAdmin(FoundByMessage, UploadPage, PreviewPages):
+class LetterAdmin(FoundByMessage, LetterActions, UploadPage, PreviewPages):
     """Letters, newest first."""
 
     list_display = ("made", "service", "kind", "postage", "pages", "shown_status", "print_run", "scan_verdict")
@@ -92,29 +96,3 @@ class LetterAdmin(FoundByMessage, UploadPage, PreviewPages):
     def message(self, letter: Letter) -> SafeString:
         """Lead to its message."""
         return object_link(str(letter.pk), "notify_notification", letter.pk)
-
-
-class FileInline(ReadOnlyInline):
-    """The zips of a print run."""
-
-    model = PrintFile
-    fields = readonly_fields = ("name", "letter_count", "size", "uploaded_at", "acknowledged_at")
-
-
-@admin.register(PrintRun)
-class PrintRunAdmin(ReadOnlyAdmin):
-    """One day's collation."""
-
-    list_display = ("day", "deadline", "started_at", "finished_at", "letter_count")
-    inlines = (FileInline,)
-    empty_text = "No print run yet. Letters are collated once a day, after 17:50."
-
-
-@admin.register(PrintFile)
-class PrintFileAdmin(ReadOnlyAdmin):
-    """The zips that went to the postal provider."""
-
-    list_display = ("name", "print_run", "letter_count", "size", "uploaded_at", "acknowledged_at")
-    list_select_related = ("print_run",)
-    search_fields = ("name",)
-    empty_text = "No zip yet. Each print run makes one or more."

@@ -46,3 +46,35 @@ class LetterQuerySet(QuerySet):
         limit = now - settings.LETTER_SCAN_AFTER
         waiting = self.filter(notification__status=Notification.Status.PENDING_VIRUS_CHECK)
         return waiting.filter(notification__created_at__lt=limit).order_by("notification__created_at")
+
+    def unprinted(self) -> Self:
+        """In no print file: nobody prints it yet, and it may still be taken back."""
+        return self.filter(print_file__isnull=True)
+
+    def before_run(self, deadline: datetime) -> Self:
+        """Of services that send, not held, made before the deadline and in no print file; ready or not."""
+        service = {"notification__service__active": True, "notification__service__letter_hold__isnull": True}
+        return self.unprinted().filter(notification__created_at__lt=deadline, **service)
+
+    def printable(self, deadline: datetime) -> Self:
+        """What a print run with this deadline takes, however old."""
+        return self.ready().before_run(deadline)
+
+    def held_past(self, deadline: datetime) -> Self:
+        """Ready letters that only a hold of their service kept out of a print run with this deadline."""
+        held = {"notification__service__letter_hold__isnull": False, "notification__created_at__lt": deadline}
+        return self.ready().unprinted().filter(**held)
+
+    def failed_unseen(self) -> Self:
+        """In technical-failure, and no person has said that they saw it."""
+        failed = Notification.Status.TECHNICAL_FAILURE
+        return self.filter(notification__status=failed, failure_seen_at__isnull=True)
+
+
+class PrintFileQuerySet(QuerySet):
+    """Zips for the postal provider."""
+
+    def unacknowledged(self) -> Self:
+        """Uploaded for a provider that acknowledges zips, which has not; oldest first."""
+        waiting = self.filter(uploaded_at__isnull=False, acknowledged_at__isnull=True, acknowledgeable=True)
+        return waiting.order_by("uploaded_at")

@@ -60,14 +60,15 @@ def refuse_transaction() -> None:
 
 
 @contextmanager
-def slot(name: str) -> Iterator[bool]:
-    """Hold one of LOOP_SLOTS places of this loop; gives False when all are taken.
+def slot(name: str, *, places: int | None = None) -> Iterator[bool]:
+    """Hold one of the places of this loop; gives False when all are taken. places: None means LOOP_SLOTS.
 
     A holder that is frozen, or whose machine is gone, keeps nobody out for longer than LOOP_FROZEN_AFTER: the database
     ends a session that holds a place and asks nothing for that long.
     """
     key = zlib.crc32(name.encode()) - 2**31
-    taken = next((place for place in range(settings.LOOP_SLOTS) if _lock("pg_try_advisory_lock", key, place)), None)
+    offered = range(settings.LOOP_SLOTS if places is None else places)
+    taken = next((place for place in offered if _lock("pg_try_advisory_lock", key, place)), None)
     try:
         if taken is not None:
             _run(_WATCHED, [f"{settings.LOOP_FROZEN_AFTER.total_seconds():.0f}s"] * 2)

@@ -81,6 +81,22 @@ ROWS = (
         minute="0", hour="9,15", day_of_week="mon-fri",
     ),
     Row(
+        "letters.check_templated_letter_state", WATCHDOG, 3_600, "letters were not printed, or failed unseen",
+        minute="0", hour="9",
+    ),
+    Row(
+        "letters.collate_letter_pdfs_for_day", LOOP, 240, "the day's letters are to be handed over",
+        "letters.print_run.due", minute="*/5",
+    ),
+    Row(
+        "letters.raise_alert_if_letter_notifications_still_sending", WATCHDOG, 3_600,
+        "nobody reported what became of letters", minute="30", hour="16",
+    ),
+    Row(
+        "letters.check_print_files_acknowledged", WATCHDOG, 3_600, "the postal provider has not said that it got zips",
+        minute="0", hour="23",
+    ),
+    Row(
         "notify.delete_notifications_older_than_retention", LOOP, 3_600, "messages are past their retention",
         "notify.deletion.due", minute="0", hour="3",
     ),

@@ -3,13 +3,14 @@
 README, “Settings”, lists them with their meaning; a test holds that table against this file.
 """
 
-from datetime import timedelta
+from datetime import time, timedelta
 from pathlib import Path
 
 import environ
 
 from notify import embedded, file_broker
 from notify.keys import load_keys
+from notify.storages import storage
 from notify.switches import switch
 
 env = environ.Env()
@@ -123,10 +124,10 @@ DATABASES["default"].setdefault("OPTIONS", {}).setdefault("application_name", "n
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": VAR_DIR / "files"}},
     "jobs": {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": VAR_DIR / "jobs"}},
-    **{
-        name: {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": VAR_DIR / name}}
-        for name in ("letters-pdf", "letters-scan", "letters-invalid", "postal")
-    },
+    "letters-pdf": storage(env.str("LETTERS_PDF_STORAGE", default=""), folder=VAR_DIR / "letters-pdf"),
+    "letters-scan": storage(env.str("LETTERS_SCAN_STORAGE", default=""), folder=VAR_DIR / "letters-scan"),
+    "letters-invalid": storage(env.str("LETTERS_INVALID_STORAGE", default=""), folder=VAR_DIR / "letters-invalid"),
+    "postal": storage(env.str("LETTERS_POSTAL_STORAGE", default=""), folder=VAR_DIR / "postal"),
     "staticfiles": {
         "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
         if PRODUCTION
@@ -220,6 +221,14 @@ PROVIDERS_REST_AFTER = seconds("PROVIDERS_REST_AFTER", 3_600)  # without a chang
 PROVIDERS_REST_STEP = env.int("PROVIDERS_REST_STEP", default=10)  # points a share moves towards rest at a time
 RECEIPT_BYTES_LIMIT = env.int("RECEIPT_BYTES_LIMIT", default=256_000)
 RECEIPT_PARKED_FOR = seconds("RECEIPT_PARKED_FOR", 7 * 86_400)  # a receipt waits this long for its notification
+LETTER_DEADLINE = time.fromisoformat(
+    env.str("LETTER_DEADLINE", default="17:30")
+)  # local; made before it: printed today
+PRINT_RUN_AT = time.fromisoformat(env.str("PRINT_RUN_AT", default="17:50"))  # local: the day's letters are collated
+LETTER_ZIP_FILES_LIMIT = env.int("LETTER_ZIP_FILES_LIMIT", default=500)  # letters in one zip
+LETTER_ZIP_BYTES_LIMIT = env.int("LETTER_ZIP_BYTES_LIMIT", default=40_000_000)  # of the PDFs in one zip
+LETTER_SENDING_WORKING_DAYS = env.int("LETTER_SENDING_WORKING_DAYS", default=2)  # without a receipt: said aloud
+BANK_HOLIDAYS = env.str("BANK_HOLIDAYS", default="GB-ENG")  # country and subdivision of the package holidays
 CALLBACK_CONCURRENCY = env.int("CALLBACK_CONCURRENCY", default=100)
 CALLBACK_LEASE = seconds("CALLBACK_LEASE", 60)
 CALLBACK_CONNECT_TIMEOUT = seconds("CALLBACK_CONNECT_TIMEOUT", 5)
