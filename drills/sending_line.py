@@ -42,8 +42,11 @@ _TO_SEND = """
 """
 _SENT = "SELECT count(*) FROM notify_notification WHERE job_id = ANY(%s::uuid[]) AND sent_at IS NOT NULL"
 _IN_AIR = "SELECT id::text FROM notify_notification WHERE job_id = ANY(%s::uuid[]) AND claimed_at IS NOT NULL"
-# Nobody would send what an earlier drill left behind while its worker lived.
-_FORGET = "UPDATE notify_notification SET status = 'cancelled', due_at = NULL WHERE status = 'created'"
+# What a drill that was not survived has not sent is none of the next one's business.
+_PUT_OFF = """
+    UPDATE notify_notification SET due_at = now() + interval '1 year', claimed_at = NULL
+    WHERE status = 'created' AND due_at IS NOT NULL
+"""
 _HURRY = """
     UPDATE notify_notification SET due_at = now()
     WHERE job_id = ANY(%s::uuid[]) AND status = 'created' AND claimed_at IS NULL AND due_at > now() + interval '2 s'
@@ -69,7 +72,7 @@ class Line:
         self.in_air: set[str] = set()  # claimed by a worker that was killed or frozen: of unknown outcome
         self.doubled_allowed = 0
         house.duties = (SENDING,)
-        house.query(_FORGET)
+        _forget_earlier(house)
         address = house.processes.start_simulator("", *simulator, stop=house.stop)
         _lead_to(address, policy)
         make_processed_job(house, rows)
@@ -176,6 +179,18 @@ class Line:
 def thaw(worker: Process) -> None:
     """Let a frozen worker and its children go on."""
     os.killpg(worker.pid, signal.SIGCONT)
+
+
+def _forget_earlier(house: House) -> None:
+    """Decide about what an earlier drill left held, as a person would, so that its alert closes; put off the rest."""
+    from django.utils import timezone
+
+    from notify.models import Notification
+    from providers.held import leave
+
+    earlier = Notification.objects.held_for_person()
+    leave(dict(earlier.values_list("pk", "attempts")), "left by a drill", now=timezone.now())
+    house.query(_PUT_OFF)
 
 
 def _lead_to(address: str, policy: str) -> Any:

@@ -24,7 +24,7 @@ def test_every_drill_is_survived_and_leaves_nothing_behind():
     command = [sys.executable, "-m", "drills.sending", "--seed", "1", "--rows", "2000", "--kills", "3"]
     with tempfile.TemporaryDirectory() as folder:  # not tmp_path: a socket's path must be short
         environment = {**os.environ, "TMPDIR": folder}
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900)
         assert os.listdir(folder) == []
     assert done.returncode == 0, done.stdout + done.stderr
     survived = [line for line in done.stdout.splitlines() if line.endswith(": survived")]
