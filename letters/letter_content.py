@@ -44,6 +44,16 @@ def letter_data(notification: Notification, words: Words) -> dict[str, Any]:
     )
 
 
+def check_letter(*, address: str, text: str) -> None:
+    """Raise ContentProblem when a letter with this address and text could not be printed, its pages not counted.
+
+    text: the message with its values in place. For judging rows before anything is made of them.
+    """
+    content.check_length(text, settings.LETTER_CHARACTER_LIMIT)
+    _check("The address", _clean(address))
+    _check("The text", _clean(text))
+
+
 def assemble(
     service: Service,
     *,
