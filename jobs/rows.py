@@ -10,6 +10,7 @@ from django.conf import settings
 from callbacks import outcomes
 from jobs.models import Job
 from jobs.recipients_file import Row
+from letters.letter_content import check_letter
 from notify import content, crypto, recipients
 from notify.bulk import cell
 from notify.fields import new_id
@@ -63,7 +64,7 @@ class RowChecker:
             missing = content.missing(self.required, values)
             if missing:
                 return Checked(recipient, values, f"VALUE_MISSING: There is no value for {missing[0]}.")
-            self._check_length(values)
+            self._check_text(recipient, values)
         except (recipients.InvalidRecipient, content.ContentProblem) as problem:
             return Checked(self._written(row), values, str(problem))
         return Checked(recipient, values)
@@ -72,12 +73,14 @@ class RowChecker:
         """Return the recipient as it stands in the file, for a row that cannot be sent."""
         return "\n".join(filter(None, (row.values.get(key, "") for key in self.recipient_keys)))
 
-    def _check_length(self, values: dict[str, str]) -> None:
+    def _check_text(self, recipient: str, values: dict[str, str]) -> None:
         text = self.compiled.render(values)
         if self.notification_type == NotificationType.SMS:
             content.check_length(sms_text(text), self.sms_limit)
         elif self.notification_type == NotificationType.EMAIL:
             content.check_length(text, settings.EMAIL_CHARACTER_LIMIT)
+        else:
+            check_letter(address=recipient, text=text)
 
 
 class RowWriter:

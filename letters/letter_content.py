@@ -21,10 +21,9 @@ from providers.words import Words
 # decides a condition still reads as yes or no.
 _VALUE, _BREAK = "\x1f", "\x1e"
 _FORMAT = re.compile(r"(?P<heading># +)|(?P<bullets>\* +)|(?P<numbers>(?P<start>[0-9]{1,3})\. +)")
-_LINE_BREAKS = re.compile("\r\n?|\u2028|\u2029")
+_LINE_BREAKS = re.compile("\r\n?|[\u2028\u2029]")
 _LONG_WORD = re.compile(r"\S{30,}")  # thirty of the widest capitals fill a line
 _BREAKABLE = 10  # characters after which such a word may go on in the next line
-_NOTHING = {ord("\ufeff"): None, ord("\t"): "    "}
 
 
 def letter_data(notification: Notification, words: Words) -> dict[str, Any]:
@@ -42,6 +41,16 @@ def letter_data(notification: Notification, words: Words) -> dict[str, Any]:
         values=notification.personalisation,
         made_at=notification.created_at,
     )
+
+
+def check_letter(*, address: str, text: str) -> None:
+    """Raise ContentProblem when a letter with this address and text could not be printed, its pages not counted.
+
+    text: the message with its values in place. For judging rows before anything is made of them.
+    """
+    content.check_length(text, settings.LETTER_CHARACTER_LIMIT)
+    _check("The address", _clean(address))
+    _check("The text", _clean(text))
 
 
 def assemble(
@@ -121,7 +130,8 @@ def _marked(value: str) -> str:
 
 
 def _clean(text: str) -> str:
-    return _LINE_BREAKS.sub("\n", text).translate(_NOTHING)
+    """Return text with newlines for all line breaks, blanks for tabs, and without the mark some files begin with."""
+    return _LINE_BREAKS.sub("\n", text).replace("\t", "    ").replace("\ufeff", "")
 
 
 def _plain(line: str) -> str:

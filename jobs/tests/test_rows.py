@@ -113,6 +113,15 @@ def test_an_address_that_cannot_be_delivered_to_makes_no_letter(lines, code):
     assert list(Letter.objects.values_list("notification_id", "postage")) == [(good.pk, "second")]
 
 
+def test_a_letter_with_a_character_that_cannot_be_printed_is_never_made():
+    name, place = letter() | {"name": "漢"}, letter(**{"address line 1": "漢字"})
+    bad, worse, good = process([name, place, letter()], template=make_template(None, "letter"))
+    assert bad.status_reason.startswith('LETTER_CHARACTER: The text has "漢" (U+6F22)')
+    assert worse.status_reason.startswith("LETTER_CHARACTER: The address has")
+    assert [row.status for row in (bad, worse, good)] == ["validation-failed", "validation-failed", "created"]
+    assert Letter.objects.count() == 1
+
+
 def test_abroad_is_allowed_where_the_service_sends_abroad():
     template = make_template(make_service(international_sms=True))
     (made,) = process([sms("+4915112345678")], template=template)
