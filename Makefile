@@ -14,7 +14,7 @@ KILLABLE := killable() { set -m; "$$@" </dev/null & job=$$!; set +m; \
 # A signal that comes while Python starts waits until the command can deal with it (where env knows how).
 HELD := $(shell env --block-signal=INT true 2>/dev/null && echo env --block-signal=INT --block-signal=TERM --block-signal=HUP)
 
-.PHONY: help demo manage test lint bench drill system-packages
+.PHONY: help demo demo-letters manage test lint bench drill system-packages
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -23,6 +23,9 @@ help: ## this list
 
 demo: $(RUN) ## a whole installation with simulated providers; ARGS=--exit ends by itself, ARGS=--kill-worker is a drill
 	@exec $(HELD) $(VENV) manage.py demo $(ARGS)
+
+demo-letters: $(RUN) ## a council's file to PDFs, a print run and zips under var/postal/
+	@exec $(VENV) manage.py demo_letters
 
 manage: $(RUN) ## any management command: make manage ARGS="help"
 	@exec $(VENV) manage.py $(ARGS)

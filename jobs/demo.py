@@ -112,7 +112,21 @@ def prepare(simulator: str, *, now: datetime) -> Stage:
 
     simulator: its host:port. now: aware UTC. Twice is harmless; the user's password is new each time.
     """
-    service, _ = Service.objects.get_or_create(name=SERVICE, defaults={"sms_daily_limit": 1_000_000})
+    templates = make_templates()
+    _make_providers(simulator, now=now)
+    _make_endpoint(templates[NotificationType.SMS].service, simulator)
+    user, _ = get_user_model().objects.get_or_create(username=USER)
+    password = secrets.token_urlsafe(12)
+    user.is_staff = user.is_superuser = user.is_active = True
+    user.set_password(password)
+    user.save()
+    return Stage(templates[NotificationType.SMS], user, password)
+
+
+def make_templates() -> dict[str, Template]:
+    """Make the demo's service and its templates, one for each channel, where they are not there yet."""
+    limits = {"sms_daily_limit": 1_000_000, "letter_daily_limit": 1_000_000}
+    service, _ = Service.objects.get_or_create(name=SERVICE, defaults=limits)
     templates = {}
     for kind, (name, subject, content) in TEMPLATES.items():
         words = {"subject": subject, "content": content}
@@ -120,14 +134,7 @@ def prepare(simulator: str, *, now: datetime) -> Stage:
         templates[kind], _ = Template.objects.get_or_create(
             service=service, name=name, notification_type=kind, defaults=words
         )
-    _make_providers(simulator, now=now)
-    _make_endpoint(service, simulator)
-    user, _ = get_user_model().objects.get_or_create(username=USER)
-    password = secrets.token_urlsafe(12)
-    user.is_staff = user.is_superuser = user.is_active = True
-    user.set_password(password)
-    user.save()
-    return Stage(templates[NotificationType.SMS], user, password)
+    return templates
 
 
 def standing(job: Job) -> Standing:
@@ -176,7 +183,7 @@ def judge(job: Job, ledger: Path, *, now: datetime, doubled_allowed: int = 0) ->
             told == seen.rows == seen.callbacks.total(),
             f"{told:,} of {seen.rows:,} callbacks delivered",
         ),
-        *_judge_invariants(now=now),
+        *judge_invariants(now=now),
     ]
 
 
@@ -191,7 +198,8 @@ def _judge_ledger(job: Job, taken: Counter[str], doubled_allowed: int) -> Findin
     return Finding(not missing and doubled <= doubled_allowed, text)
 
 
-def _judge_invariants(*, now: datetime) -> Sequence[Finding]:
+def judge_invariants(*, now: datetime) -> Sequence[Finding]:
+    """Say whether everything that must always hold does, or what does not."""
     broken = [sentence for answer in floors.ask("invariants", now=now).values() for sentence in answer]
     return [Finding(False, sentence) for sentence in broken] or [Finding(True, "all invariants hold")]
 

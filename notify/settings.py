@@ -8,7 +8,7 @@ from pathlib import Path
 
 import environ
 
-from notify import embedded, file_broker
+from notify import embedded, file_broker, log
 from notify.keys import load_keys
 from notify.storages import storage
 from notify.switches import switch
@@ -179,9 +179,7 @@ JOB_CHUNK_ROWS = env.int("JOB_CHUNK_ROWS", default=2_500)  # rows per transactio
 JOB_SCHEDULED_AHEAD_LIMIT = seconds("JOB_SCHEDULED_AHEAD_LIMIT", 7 * 86_400)
 JOB_STALLED_AFTER = seconds("JOB_STALLED_AFTER", 1_800)  # no progress: a job writes a chunk every second or so
 JOB_MISSING_ROWS_AFTER = seconds("JOB_MISSING_ROWS_AFTER", 600)  # a finished job of 100,000 rows is written in less
-JOB_REPAIRED_FOR = seconds(
-    "JOB_REPAIRED_FOR", 3 * 86_400
-)  # the shortest retention: older jobs may have lost rows to it
+JOB_REPAIRED_FOR = seconds("JOB_REPAIRED_FOR", 3 * 86_400)  # the shortest retention: it may have taken older rows
 JOB_RECOVERIES_LIMIT = env.int("JOB_RECOVERIES_LIMIT", default=3)  # then a person looks
 RETENTION_DAYS = env.int("RETENTION_DAYS", default=7)  # where a service has no data retention of its own
 PERFORMANCE_PLATFORM_URL = env.str("PERFORMANCE_PLATFORM_URL", default="")  # empty: totals are stored, not pushed
@@ -221,10 +219,9 @@ PROVIDERS_REST_AFTER = seconds("PROVIDERS_REST_AFTER", 3_600)  # without a chang
 PROVIDERS_REST_STEP = env.int("PROVIDERS_REST_STEP", default=10)  # points a share moves towards rest at a time
 RECEIPT_BYTES_LIMIT = env.int("RECEIPT_BYTES_LIMIT", default=256_000)
 RECEIPT_PARKED_FOR = seconds("RECEIPT_PARKED_FOR", 7 * 86_400)  # a receipt waits this long for its notification
-LETTER_DEADLINE = time.fromisoformat(
-    env.str("LETTER_DEADLINE", default="17:30")
-)  # local; made before it: printed today
-PRINT_RUN_AT = time.fromisoformat(env.str("PRINT_RUN_AT", default="17:50"))  # local: the day's letters are collated
+# Local times: letters made before the one are printed that day, and collated at the other.
+LETTER_DEADLINE = time.fromisoformat(env.str("LETTER_DEADLINE", default="17:30"))
+PRINT_RUN_AT = time.fromisoformat(env.str("PRINT_RUN_AT", default="17:50"))
 LETTER_ZIP_FILES_LIMIT = env.int("LETTER_ZIP_FILES_LIMIT", default=500)  # letters in one zip
 LETTER_ZIP_BYTES_LIMIT = env.int("LETTER_ZIP_BYTES_LIMIT", default=40_000_000)  # of the PDFs in one zip
 LETTER_SENDING_WORKING_DAYS = env.int("LETTER_SENDING_WORKING_DAYS", default=2)  # without a receipt: said aloud
@@ -234,17 +231,13 @@ CALLBACK_LEASE = seconds("CALLBACK_LEASE", 60)
 CALLBACK_CONNECT_TIMEOUT = seconds("CALLBACK_CONNECT_TIMEOUT", 5)
 CALLBACK_REQUEST_TIMEOUT = seconds("CALLBACK_REQUEST_TIMEOUT", 15)  # wall clock, per request
 CALLBACK_TRUSTED_TARGETS = env.list("CALLBACK_TRUSTED_TARGETS", default=[])  # host:port, exempt from address rules
-# Who is told of alerts, one email to all of them.
 ALERT_EMAILS = [address.strip() for address in env.list("ALERT_EMAILS", default=[]) if address.strip()]
-ALERT_WEBHOOK_URL = env.str(
-    "ALERT_WEBHOOK_URL", default=""
-).strip()  # takes {"text": …}, as Slack's incoming webhooks do
+ALERT_WEBHOOK_URL = env.str("ALERT_WEBHOOK_URL", default="").strip()  # takes {"text": …}, as Slack's hooks do
 ALERTS_ENABLED = switch(env.str("ALERTS_ENABLED", default=""), otherwise=PRODUCTION)  # whether alerts leave at all
 ALERT_RETRY_AFTER = seconds("ALERT_RETRY_AFTER", 60)  # doubled after each try in vain, up to 16 times this
 ALERT_LEASE = seconds("ALERT_LEASE", 300)  # above what one email may take: 10 seconds for each step of SMTP
 ALERT_LAPSES_LIMIT = env.int("ALERT_LAPSES_LIMIT", default=3)  # tries of one alert and channel that a crash cuts off
 ALERT_UNTOLD_AFTER = seconds("ALERT_UNTOLD_AFTER", 3_600)  # an alert nobody could be told of is then said in the log
-
 LETTER_FILE_BYTES_LIMIT = env.int("LETTER_FILE_BYTES_LIMIT", default=100_000_000)  # of a precompiled letter
 CLAMD_SOCKET = env.str("CLAMD_SOCKET", default="")  # a path, or host:port; empty: nothing is scanned
 LETTER_SCAN_TIMEOUT = seconds("LETTER_SCAN_TIMEOUT", 120)  # wall clock, per file; clamd's own MaxScanTime is 120 s
@@ -254,18 +247,4 @@ LETTER_SCAN_AFTER = seconds("LETTER_SCAN_AFTER", 5_400)  # an unscanned letter t
 # --- Log: one line per event, never with personal data ----------------------------------------------------------------
 
 LOG_LEVEL = env.str("LOG_LEVEL", default="INFO")
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
-    "loggers": {
-        "django": {"handlers": [], "propagate": True},
-        "celery.app.trace": {"level": "WARNING"},  # its INFO line would print what tasks return
-        "celery.worker.strategy": {"level": "WARNING"},
-        "celery.beat": {"level": "WARNING"},
-        "mail.log": {"level": "WARNING"},  # the simulator's mail server would name recipients
-        "django_celery_beat": {"level": "WARNING"},
-    },
-}
+LOGGING = log.configuration(LOG_LEVEL)
