@@ -162,3 +162,10 @@ def with_link() -> bytes:
     link = Dictionary(Type=Name.Annot, Subtype=Name.Link, Rect=Array([0, 0, 1, 1]), A=action)
     pdf.pages[0].obj.Annots = Array([link])
     return saved(pdf)
+
+
+def with_attachment(data: bytes, **options: Any) -> bytes:
+    """Make a letter with another file inside, packed as usual."""
+    pdf = blank()
+    pdf.attachments["other.txt"] = data
+    return saved(pdf, compress_streams=True, **options)

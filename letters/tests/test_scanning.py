@@ -112,6 +112,14 @@ def test_an_infected_letter_is_put_away_and_told(scanner, storage):
     assert alerts()["virus-found"].times_seen == 1
 
 
+def test_a_virus_is_found_in_a_packed_page_too(scanner):
+    pdf = pdfs.blank()
+    pdf.pages[0].obj.Contents = pdf.make_stream(clamd._EICAR)
+    letter = waiting(pdfs.saved(pdf, compress_streams=True))
+    run()
+    assert found(letter)[1] == Status.VIRUS_SCAN_FAILED
+
+
 def test_the_alert_about_an_infected_letter_closes_when_retention_has_removed_it(scanner):
     letter = waiting(INFECTED)
     run()

@@ -4,6 +4,7 @@ import hashlib
 import io
 from datetime import UTC, datetime, timedelta
 
+import pikepdf
 import pytest
 from django.core.files.storage import storages
 
@@ -127,7 +128,9 @@ def test_an_endless_file_is_read_in_pieces_and_no_further_than_the_limit(setting
     assert endless.given <= 6_000_000
 
 
-@pytest.mark.parametrize("data", [servers.clamd._EICAR, GOOD[:-50] + servers.clamd._EICAR])
+@pytest.mark.parametrize(
+    "data", [servers.clamd._EICAR, GOOD[:-50] + servers.clamd._EICAR], ids=["the test file itself", "in a damaged PDF"]
+)
 def test_a_bad_file_with_a_virus_is_called_by_that_name_where_there_is_a_scanner(scanner, storage, data):
     """L14."""
     letter = upload(data)
@@ -136,6 +139,25 @@ def test_a_bad_file_with_a_virus_is_called_by_that_name_where_there_is_a_scanner
     assert (letter.scan_verdict, letter.scanned_sha256) == ("infected", letter.sha256)
     assert lying(storage) == [f"letters-invalid/2026-10-25/{letter.pk}.pdf"]
     assert Alert.objects.get().kind == "virus-found"
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ({}, "PDF_ACTIVE_CONTENT"),
+        ({"encryption": pikepdf.Encryption(owner="owner", user="secret")}, "PDF_ENCRYPTED"),
+        ({"encryption": pikepdf.Encryption(owner="owner", user="")}, "PDF_RESTRICTED"),
+    ],
+)
+def test_a_virus_in_an_attachment_is_never_printed_even_where_the_scanner_cannot_see_it(
+    scanner, storage, options, code
+):
+    """L14: whether clamd looks into it depends on how it is packed; the file is refused either way."""
+    letter = upload(pdfs.with_attachment(servers.clamd._EICAR, **options))
+    reason = letter.notification.status_reason
+    assert letter.notification.status in (Status.VALIDATION_FAILED, Status.VIRUS_SCAN_FAILED)
+    assert reason.startswith(f"{code}: ") or reason == f"VIRUS_FOUND: {servers.VIRUS}"
+    assert lying(storage) == [f"letters-invalid/2026-10-25/{letter.pk}.pdf"]
 
 
 @pytest.mark.parametrize(
