@@ -5,8 +5,8 @@ query costs meanwhile: the newest message of a job's row, as receipts and pages 
 
     python -m bench.retention [--sizes 5000 50000 500000] [--share 10] [--rounds 5]
 
-A size is the messages kept; one for each `share` of them is deleted per round. `--sizes 50000 500000 5000000 --share 50` is the long form: 100,000 of
-5,000,000. The day's totals are stored before, as every night; a run that finds nothing costs some ten milliseconds.
+A size is the messages kept; one for each `share` of them is deleted per round. The day's totals are stored before, as
+every night. `--sizes 50000 500000 5000000 --share 50` is the long form: 100,000 of 5,000,000.
 """
 
 import argparse
@@ -77,7 +77,7 @@ class Bench:
             cursor.execute("VACUUM ANALYZE notify_notification")
 
     def made_old(self, rows: int) -> None:
-        """Add messages past retention, counted already, and let no left-over of an earlier round speak in the figures."""
+        """Add messages past retention, counted already; no left-over of an earlier round speaks in the figures."""
         from django.db import connection
 
         from notify import totals
