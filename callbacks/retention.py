@@ -12,7 +12,7 @@ KEPT_FOR = timedelta(days=30)  # after a callback was delivered or given up
 BATCH = 1_000
 
 
-def run(keys: Sequence[UUID], *, now: datetime) -> int:
+def run(keys: Sequence[UUID | str], *, now: datetime, kind: str) -> int:
     """Delete a batch of callbacks finished for longer than KEPT_FOR, when asked without keys. Returns how many."""
     if keys:
         return 0

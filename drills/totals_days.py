@@ -7,12 +7,12 @@ from drills.house import House, NotAsExpected
 from drills.totals_made import LONDON, compare, counted, local_date, messages, stored
 
 CHANGES = {date(2026, 3, 29): 23, date(2026, 10, 25): 25}  # hours
-EVERY = timedelta(minutes=10)  # one message
+PER_HOUR = 2  # messages, evenly
 KEPT = 3  # days
 
 
 def clock_changes(house: House, chance: random.Random, *, every: int) -> str:
-    """Send a message every ten minutes around both changes; count at 02:00 and delete at 03:00 local, night by night.
+    """Send a message every half hour around both changes; count at 02:00 and delete at 03:00 local, night by night.
 
     Each message is counted once, on the day that its own clock on the wall shows, and goes on the night it should.
     """
@@ -22,8 +22,8 @@ def clock_changes(house: House, chance: random.Random, *, every: int) -> str:
         everything = counted(messages())
         of_day = sum(number for key, counts in everything.items() if key[0] == change
                      for status, number in counts.items() if status != "quick")  # fmt: skip
-        if of_day != hours * 6:
-            raise NotAsExpected(f"{change} has {of_day} messages, not {hours * 6}: the drill itself is wrong.")
+        if of_day != hours * PER_HOUR:
+            raise NotAsExpected(f"{change} has {of_day} messages, not {hours * PER_HOUR}: the drill itself is wrong.")
         for ahead in range(-1, 8):
             _night(change + timedelta(days=ahead), deleting=True)
         first = min(key[0] for key in everything)
@@ -57,7 +57,7 @@ def beat_away(house: House, chance: random.Random, *, every: int) -> str:
 
 
 def _messages_around(change: date) -> None:
-    """Make a message every ten minutes of the days around one; one in three was sent too late to be quick."""
+    """Make a message every half hour of the days around one; one in three was sent too late to be quick."""
     from notify import bulk
     from notify.fields import new_id
     from notify.models import DataRetention, Notification
@@ -67,11 +67,11 @@ def _messages_around(change: date) -> None:
     DataRetention.objects.create(service=template.service, notification_type="sms", days=KEPT)
     moment = datetime(change.year, change.month, change.day, tzinfo=UTC) - timedelta(days=3)
     rows = []
-    for number in range(7 * 24 * 6):
+    for number in range(7 * 24 * PER_HOUR):
         sent = moment + timedelta(seconds=(9, 10, 11)[number % 3])
         rows.append((new_id(), template.service_id, template.pk, 1, "sms", b"", "", b"", "", "delivered", "", "", "",
                      0, 0, moment, sent))  # fmt: skip
-        moment += EVERY
+        moment += timedelta(hours=1) / PER_HOUR
     columns = ("id", "service_id", "template_id", "template_version", "notification_type", "recipient",
                "recipient_hash", "personalisation", "client_reference", "status", "status_reason", "provider_name",
                "provider_reference", "attempts", "unknown_outcomes", "created_at", "sent_at")  # fmt: skip

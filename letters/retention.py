@@ -7,14 +7,16 @@ from uuid import UUID
 from letters import files
 from letters.models import Letter
 from notify.bulk import among
+from notify.models import NotificationType
 
 
-def run(keys: Sequence[UUID], *, now: datetime) -> int:
+def run(keys: Sequence[UUID | str], *, now: datetime, kind: str) -> int:
     """Delete the letters of these notifications, files first: cut off in between, the next run finds the row again.
 
+    kind: the channel of all of them; only letters have letters.
     Returns how many letters went. A storage's error ends the batch with nothing deleted from the database.
     """
-    if not keys:
+    if not keys or kind != NotificationType.LETTER:
         return 0
     letters = list(Letter.objects.filter(pk__in=among(keys)).select_related("notification"))
     for letter in letters:

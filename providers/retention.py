@@ -8,6 +8,6 @@ from notify.bulk import among
 from providers.models import Receipt
 
 
-def run(keys: Sequence[UUID], *, now: datetime) -> int:
+def run(keys: Sequence[UUID | str], *, now: datetime, kind: str) -> int:
     """Delete the receipts of these notifications. Returns how many."""
     return Receipt.objects.filter(notification_id__in=among(keys)).delete()[0] if keys else 0

@@ -32,15 +32,15 @@ def test_finished_for_longer_than_thirty_days_go_and_those_that_wait_never():
         "given up exactly at": callback(endpoint, Status.EXHAUSTED, due_at=LIMIT),
         "waits": callback(endpoint, Status.PENDING, due_at=LIMIT - timedelta(days=365)),
     }
-    assert retention.run([], now=NOW) == 2
+    assert retention.run([], now=NOW, kind="sms") == 2
     left = set(Callback.objects.values_list("pk", flat=True))
     assert [name for name, row in rows.items() if row.pk not in left] == ["delivered just over", "given up just over"]
-    assert retention.run([], now=NOW) == 0
+    assert retention.run([], now=NOW, kind="sms") == 0
 
 
 def test_they_hold_no_message_back_and_do_not_go_with_it():
     row = callback(make_endpoint(), Status.DELIVERED, delivered_at=LIMIT - SECOND)
-    assert retention.run([row.notification_id], now=NOW) == 0
+    assert retention.run([row.notification_id], now=NOW, kind="sms") == 0
     assert Callback.objects.exists()
 
 
@@ -48,6 +48,6 @@ def test_a_batch_is_bounded_the_oldest_first(monkeypatch):
     monkeypatch.setattr(retention, "BATCH", 2)
     endpoint = make_endpoint()
     rows = [callback(endpoint, Status.DELIVERED, delivered_at=LIMIT - SECOND) for _ in range(3)]
-    assert retention.run([], now=NOW) == 2
+    assert retention.run([], now=NOW, kind="sms") == 2
     assert Callback.objects.get() == rows[2]
-    assert retention.run([], now=NOW) == 1
+    assert retention.run([], now=NOW, kind="sms") == 1

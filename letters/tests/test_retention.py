@@ -29,16 +29,16 @@ def lies_there(letter):
 def test_the_letter_and_its_pdf_go_from_where_its_status_says_it_lies(status, alias):
     letter, other = make_letter(status=status), make_letter(status=status)
     assert files.alias_of(letter) == alias
-    assert retention.run([letter.pk], now=NOW) == 1
+    assert retention.run([letter.pk], now=NOW, kind="letter") == 1
     assert Letter.objects.get() == other
     assert (lies_there(letter), lies_there(other)) == (False, True)
-    assert retention.run([letter.pk], now=NOW) == 0
+    assert retention.run([letter.pk], now=NOW, kind="letter") == 0
 
 
 def test_letters_without_a_pdf_or_whose_pdf_is_gone_already_go_too():
     without, gone = make_letter(pdf=None), make_letter()
     files.storage_of(gone).delete(gone.pdf.name)
-    assert retention.run([without.pk, gone.pk], now=NOW) == 2
+    assert retention.run([without.pk, gone.pk], now=NOW, kind="letter") == 2
 
 
 def test_a_storage_that_fails_ends_the_batch_and_the_next_run_goes_on():
@@ -49,15 +49,16 @@ def test_a_storage_that_fails_ends_the_batch_and_the_next_run_goes_on():
 
     (Path(path) / "inside").mkdir(parents=True)  # a folder that is not empty can be neither unlinked nor removed
     with pytest.raises(OSError, match="not empty"):
-        retention.run([first.pk, broken.pk], now=NOW)
+        retention.run([first.pk, broken.pk], now=NOW, kind="letter")
     assert Letter.objects.count() == 2
     (Path(path) / "inside").rmdir()
-    assert retention.run([first.pk, broken.pk], now=NOW) == 2
+    assert retention.run([first.pk, broken.pk], now=NOW, kind="letter") == 2
 
 
-def test_messages_that_are_no_letters_cost_one_query_however_many(django_assert_num_queries):
+def test_messages_of_other_channels_cost_no_query(django_assert_num_queries):
     keys = [make_notification().pk for _ in range(20)]
     with django_assert_num_queries(1):
-        assert retention.run(keys, now=NOW) == 0
+        assert retention.run(keys, now=NOW, kind="letter") == 0
     with django_assert_num_queries(0):
-        assert retention.run([], now=NOW) == 0
+        assert retention.run(keys, now=NOW, kind="sms") == 0
+        assert retention.run([], now=NOW, kind="") == 0

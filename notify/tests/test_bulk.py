@@ -172,3 +172,11 @@ def test_two_at_once_insert_each_row_once():
     )
     assert len(first) + len(second) == 500
     assert not set(first) & set(second)
+
+
+@pytest.mark.django_db
+def test_keys_as_one_parameter_find_the_same_rows_as_a_list_of_them():
+    rows = [testing.make_service() for _ in range(3)]
+    for keys in ([rows[0].pk, rows[2].pk], [str(rows[1].pk)], []):
+        found = Service.objects.filter(pk__in=bulk.among(keys))
+        assert {str(row.pk) for row in found} == set(map(str, keys))

@@ -29,7 +29,7 @@ def house(tmp_path):
 @pytest.mark.processes
 @pytest.mark.xdist_group("processes")
 def test_every_drill_is_survived_and_leaves_nothing_behind():
-    command = [sys.executable, "-m", "drills.totals", "--every", "9"]
+    command = [sys.executable, "-m", "drills.totals", "--every", "20"]
     with tempfile.TemporaryDirectory() as folder:  # not tmp_path: a socket's path must be short
         environment = {**os.environ, "TMPDIR": folder}
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
