@@ -30,7 +30,7 @@ manage: $(RUN) ## any management command: make manage ARGS="help"
 test: export NOTIFY_VAR_DIR := $(CURDIR)/var/test
 test: lint ## lint, checks and all tests
 	@$(VENV) manage.py makemigrations --check --dry-run
-	@NOTIFY_ENVIRONMENT=production ALLOWED_HOSTS=notify.example.org \
+	@NOTIFY_ENVIRONMENT=production ALLOWED_HOSTS=notify.example.org ALERT_EMAILS=duty@example.org \
 		SECRET_KEY=$$($(VENV) -c 'import secrets; print(secrets.token_urlsafe(50))') \
 		SEARCH_HASH_KEY=$$($(VENV) -c 'import secrets; print(secrets.token_urlsafe(32))') \
 		ENCRYPTION_KEYS=$$($(VENV) -c 'from cryptography import fernet; print(fernet.Fernet.generate_key().decode())') \

@@ -2,7 +2,7 @@
 
 One house per process: it sets the environment before the settings are read, so importing this module imports nothing
 of Django. The database is embedded, or a new one on DATABASE_URL's server; the broker is always the folder, since a
-drill empties it. Nothing is ever sent: no worker reads the queues `sending` and `callbacks`.
+drill empties it. Nothing reaches anybody: no worker reads the queue `callbacks`, and `sending` ends at the simulator.
 """
 
 import os
@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -50,13 +50,14 @@ class NotAsExpected(Exception):
 
 
 class House:
-    """An installation that drills may break; `jobs` are those of the drill at hand."""
+    """An installation that drills may break; `jobs` are those of the drill at hand, `duties` what beat publishes."""
 
     def __init__(self, var: Path, environment: Mapping[str, str], stop: StopSignals) -> None:
         self.var = var
         self.processes = Processes(var, environment)
         self.stop = stop
         self.jobs: list[str] = []
+        self.duties: Sequence[str] = WATCHDOGS
         self._beaten_at = 0.0
 
     def begin(self) -> None:
@@ -97,9 +98,9 @@ class House:
         app.send_task(task, args=arguments, expires=expires)
 
     def beat(self) -> None:
-        """Publish every watchdog of jobs once, as beat does each minute."""
+        """Publish every duty of the drill once, as beat does each minute."""
         self._beaten_at = time.monotonic()
-        for name in WATCHDOGS:
+        for name in self.duties:
             self.send(name, expires=5 * BEAT_EVERY)
 
     def purge(self) -> int:

@@ -61,12 +61,12 @@ def run_drill(house: House, name: str, *, seed: int, rows: int, kills: int) -> O
     return Outcome(name, done, *house.standing(), broken=broken, seconds=time.monotonic() - begun)
 
 
-def show(outcomes: Sequence[Outcome]) -> None:
+def show(outcomes: Sequence[Outcome], title: str = "Fault drills of jobs") -> None:
     """Print one table, and below it what does not hold."""
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title="Fault drills of jobs", title_justify="left")
+    table = Table(title=title, title_justify="left")
     for name in ("drill", "what was done", "rows", "lost", "doubled", "invariants", "seconds"):
         table.add_column(name, justify="left" if name in ("drill", "what was done", "invariants") else "right")
     for one in outcomes:

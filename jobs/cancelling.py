@@ -8,6 +8,7 @@ from django.db.models import Q
 
 from callbacks.outcomes import settle
 from jobs.models import Job
+from letters.cancelling import lock_unprinted
 from notify.models import Notification
 from notify.states import Move
 
@@ -38,8 +39,9 @@ def cancel_notifications(pk: UUID, *, now: datetime) -> int:
     while True:
         with transaction.atomic():
             keys = list(waiting.order_by("pk").values_list("pk", flat=True)[:BATCH])
+            free = lock_unprinted(keys)  # a print run that takes a letter meanwhile waits for this, or was first
             unclaimed = {"claimed_at": None}
-            moves = [Move(key, Notification.Status.CANCELLED, {"due_at": None}, unclaimed) for key in keys]
+            moves = [Move(key, Notification.Status.CANCELLED, {"due_at": None}, unclaimed) for key in free]
             cancelled += len(settle(moves, now=now))
         if len(keys) < BATCH:
             return cancelled

@@ -3,7 +3,6 @@
 import hashlib
 import logging
 import os
-import re
 import uuid
 from datetime import datetime
 from typing import Any, BinaryIO
@@ -15,14 +14,10 @@ from django.db import IntegrityError, transaction
 from jobs.models import Job, job_storage, stored_name
 from jobs.processing import left_today
 from jobs.recipients_file import FileProblem, RecipientsFile, read_recipients
-from notify import content
+from notify import content, file_names
 from notify.models import Service, Template
 
 logger = logging.getLogger(__name__)
-# Control characters, line separators, what turns the direction of writing, and halves of surrogate pairs.
-_UNSHOWABLE = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
-)
 
 
 class JobRefused(Exception):
@@ -111,14 +106,15 @@ def create_job(
 
 def shown_name(file_name: str) -> str:
     """Return a sender's file name as it is shown: last part only, no control characters; never used as a path."""
-    name = _UNSHOWABLE.sub("", os.path.basename(file_name.replace("\\", "/"))).strip()
-    return name[:255] or "recipients.csv"
+    return file_names.shown_name(file_name, "recipients.csv")
 
 
 def refuse_unfit(service: Service, template: Template, scheduled_for: datetime | None, *, now: datetime) -> None:
     """Raise JobRefused where no job may be made of any file: another service's template, switched off, a bad time."""
     if template.service_id != service.pk:
         raise JobRefused("TEMPLATE_OF_OTHER_SERVICE", f"The template {template} belongs to another service.")
+    if not template.content:  # such as the one that precompiled letters have: their words are in their PDFs
+        raise JobRefused("TEMPLATE_EMPTY", f"The template {template} has no words to send. Choose another one.")
     if not service.active:
         raise JobRefused("SERVICE_INACTIVE", f"{service} is switched off; switch it on before sending.")
     if scheduled_for is None:

@@ -49,7 +49,8 @@ TEMPLATES = {  # the templates of samples/README.md
         "Dear ((name)), you owe ((amount)) by ((due date)).",
     ),
 }
-_TAKEN = ("accepted", "cut", "hung")  # outcomes in the simulator's ledger in which it has the message
+# Outcomes in the simulator's ledger in which it has the message.
+_TAKEN = ("accepted", "cut", "hung", "dripped", "garbled")
 
 
 class DemoRefused(Exception):

@@ -81,7 +81,7 @@ class AddJobForm(forms.Form):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["job_id"].initial = uuid.uuid4
-        templates = Template.objects.filter(service__active=True).select_related("service")
+        templates = Template.objects.filter(service__active=True).exclude(content="").select_related("service")
         field: Any = self.fields["template"]
         field.queryset = templates.order_by("service__name", "name")
         field.choices = _grouped(field)

@@ -15,7 +15,6 @@ from jobs import recipients_file
 from jobs.models import Job
 from jobs.rows import RowWriter
 from letters.creation import create_letters
-from notify.clock import local_date, local_midnight
 from notify.models import Notification, NotificationType, Service
 
 logger = logging.getLogger(__name__)
@@ -56,10 +55,7 @@ def may_run(job: Job, *, now: datetime, check_limit: bool) -> bool:
 
 def left_today(service: Service, notification_type: str, *, now: datetime) -> int:
     """Return how many more messages of this type the service may make before local midnight (below 0: over)."""
-    midnight = local_midnight(local_date(now))
-    made = Notification.objects.filter(
-        service=service, notification_type=notification_type, created_at__gte=midnight
-    ).exclude(status=Notification.Status.VALIDATION_FAILED)
+    made = Notification.objects.counted_today(now, service=service, notification_type=notification_type)
     return service.daily_limit(notification_type) - made.count()
 
 

@@ -8,9 +8,19 @@ from django.db import transaction
 from django.utils import timezone
 
 from jobs import files, processing, recovery, watchdogs
+from letters.tasks import render_letter_pdfs
+from notify.models import NotificationType
 from providers.tasks import send_due_notifications
 
 logger = logging.getLogger(__name__)
+
+
+def _wake_loops(kind: str = "") -> None:
+    """Wake what takes new messages of one type on, or of any: rendering for letters, sending for the others."""
+    if kind != NotificationType.LETTER:
+        send_due_notifications.nudge()
+    if kind in ("", NotificationType.LETTER):
+        render_letter_pdfs.nudge()
 
 
 @shared_task(name="jobs.process_job")
@@ -25,7 +35,7 @@ def process_job(job_id: str) -> dict[str, int]:
         processing.fail_job(job.pk, error, now=timezone.now())
         raise
     finally:
-        send_due_notifications.nudge()
+        _wake_loops(job.template.notification_type)
     return {"processed": int(finished)}
 
 
@@ -57,7 +67,7 @@ def process_incomplete_jobs(job_ids: list[str]) -> dict[str, int]:
     try:
         return recovery.process_incomplete_jobs([UUID(str(pk)) for pk in job_ids], clock=timezone.now)
     finally:
-        send_due_notifications.nudge()
+        _wake_loops()
 
 
 @shared_task(name="jobs.check_for_missing_rows_in_completed_jobs")
@@ -74,7 +84,7 @@ def check_for_missing_rows_in_completed_jobs() -> dict[str, int]:
 def process_missing_rows(job_id: str) -> dict[str, int]:
     """Process the rows of one finished job that have no notification."""
     made = recovery.process_missing_rows(UUID(str(job_id)), clock=timezone.now)
-    send_due_notifications.nudge()
+    _wake_loops()
     return {"repaired": made}
 
 

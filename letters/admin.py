@@ -1,26 +1,70 @@
 """Admin pages of letters and of the daily run that takes them to the postal provider."""
 
 from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from letters.models import Letter, PrintFile, PrintRun
-from notify.admin_base import FoundByMessage, ReadOnlyAdmin, ReadOnlyInline, object_link
+from letters import (
+    admin_print_run,  # noqa: F401  (registers its pages)
+    files,
+)
+from letters.admin_actions import LetterActions
+from letters.admin_preview import PreviewPages
+from letters.admin_rendering import RenderingFilter
+from letters.admin_upload import UploadPage
+from letters.models import Letter
+from notify.admin_base import FoundByMessage, object_link
 from notify.notification_admin import status_badge
 
 
+class WaitsTooLong(admin.SimpleListFilter):
+    """Those that letters.check_precompiled_letter_state finds."""
+
+    title = "problem"
+    parameter_name = "problem"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
+        """Offer the one condition."""
+        return [("unscanned", "Waits too long for its virus check")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        """Narrow the list."""
+        return queryset.unscanned_long(timezone.now()) if self.value() == "unscanned" else queryset
+
+
 @admin.register(Letter)
-class LetterAdmin(FoundByMessage, ReadOnlyAdmin):
+class LetterAdmin(FoundByMessage, LetterActions, UploadPage, PreviewPages):
     """Letters, newest first."""
 
     list_display = ("made", "service", "kind", "postage", "pages", "shown_status", "print_run", "scan_verdict")
-    list_filter = ("kind", "postage", "scan_verdict")
+    list_filter = (RenderingFilter, WaitsTooLong, "kind", "postage", "scan_verdict")
     list_select_related = ("notification__service", "print_run")
     ordering = ("-notification_id",)
-    empty_text = "No letters yet. Each row of a job with a letter template becomes one."
+    empty_text = "No letters yet. Each row of a job with a letter template becomes one, and each PDF added here."
     fieldsets = (
-        (None, {"fields": ("message", "service", "shown_status", "kind", "postage", "pages", "pdf", "sha256")}),
+        (
+            None,
+            {
+                "fields": (
+                    "message",
+                    "service",
+                    "shown_status",
+                    "reason",
+                    "kind",
+                    "postage",
+                    "pages",
+                    "stored",
+                    "sha256",
+                    "original_file_name",
+                )
+            },
+        ),
         ("Print", {"fields": ("print_run", "print_file")}),
         ("Virus scan", {"fields": ("scan_verdict", "scanned_sha256", "scanned_at")}),
+        ("Work to be done", {"fields": ("due_at", "claimed_at", "attempts", "last_error")}),
+        ("Preview", {"fields": ("pages_shown",)}),
     )
 
     @admin.display(description="made")
@@ -38,33 +82,17 @@ class LetterAdmin(FoundByMessage, ReadOnlyAdmin):
         """Show the status of its message."""
         return status_badge(letter.notification.status)
 
+    @admin.display(description="reason")
+    def reason(self, letter: Letter) -> str:
+        """Say why it has that status, where something went wrong."""
+        return letter.notification.status_reason or "–"
+
+    @admin.display(description="PDF")
+    def stored(self, letter: Letter) -> str:
+        """Say where its file lies; not a link: an infected one is not for opening."""
+        return f"{letter.pdf.name} in {files.alias_of(letter)}" if letter.pdf else "–"
+
     @admin.display(description="message")
     def message(self, letter: Letter) -> SafeString:
         """Lead to its message."""
         return object_link(str(letter.pk), "notify_notification", letter.pk)
-
-
-class FileInline(ReadOnlyInline):
-    """The zips of a print run."""
-
-    model = PrintFile
-    fields = readonly_fields = ("name", "letter_count", "size", "uploaded_at", "acknowledged_at")
-
-
-@admin.register(PrintRun)
-class PrintRunAdmin(ReadOnlyAdmin):
-    """One day's collation."""
-
-    list_display = ("day", "deadline", "started_at", "finished_at", "letter_count")
-    inlines = (FileInline,)
-    empty_text = "No print run yet. Letters are collated once a day, after 17:50."
-
-
-@admin.register(PrintFile)
-class PrintFileAdmin(ReadOnlyAdmin):
-    """The zips that went to the postal provider."""
-
-    list_display = ("name", "print_run", "letter_count", "size", "uploaded_at", "acknowledged_at")
-    list_select_related = ("print_run",)
-    search_fields = ("name",)
-    empty_text = "No zip yet. Each print run makes one or more."

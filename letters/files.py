@@ -24,7 +24,12 @@ _ELSEWHERE = {
 
 def alias_of(letter: "Letter") -> str:
     """Return the storage alias in which a letter's PDF lies (or will lie), by its status."""
-    return _ELSEWHERE.get(letter.notification.status, PDF)
+    return alias_for(letter.notification.status)
+
+
+def alias_for(status: str) -> str:
+    """Return the storage alias in which the PDF of a letter with this status lies."""
+    return _ELSEWHERE.get(Notification.Status(status), PDF)
 
 
 def storage_of(letter: "Letter") -> Storage:

@@ -7,7 +7,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from letters import files
-from letters.querysets import LetterQuerySet
+from letters.querysets import LetterQuerySet, PrintFileQuerySet
 from notify.models import Notification, Service, Template
 
 
@@ -47,8 +47,11 @@ class PrintFile(models.Model):
     letter_count = models.PositiveIntegerField()
     sheet_count = models.PositiveIntegerField(default=0, help_text="Sheets of paper, two pages each.")
     uploaded_at = models.DateTimeField(null=True, blank=True)
+    acknowledgeable = models.BooleanField(default=True, help_text="Whether the postal provider says that it got it.")
     acknowledged_at = models.DateTimeField(null=True, blank=True)
     acknowledgement = models.CharField(max_length=300, blank=True, help_text="What the postal provider said of it.")
+
+    objects = PrintFileQuerySet.as_manager()
 
     class Meta:
         ordering = ["print_run", "sequence"]

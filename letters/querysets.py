@@ -3,9 +3,12 @@
 from datetime import datetime
 from typing import Self
 
+from django.conf import settings
 from django.db.models import F, Q, QuerySet
 
 from notify.models import Notification
+
+RENDERED_IN_VAIN = 3  # tries
 
 
 class LetterQuerySet(QuerySet):
@@ -19,3 +22,59 @@ class LetterQuerySet(QuerySet):
     def due(self, kind: str, now: datetime) -> Self:
         """Letters of this kind with work left for their loop (rendering, scanning), due now; oldest due first."""
         return self.filter(kind=kind, due_at__lte=now).order_by("due_at")
+
+    def renderable(self, now: datetime) -> Self:
+        """Made from a template, without PDF, not cancelled meanwhile, and due; oldest due first."""
+        return self.due("templated", now).filter(notification__status=Notification.Status.CREATED)
+
+    def not_worth_rendering(self, now: datetime) -> Self:
+        """Due to be rendered although their messages have left `created`: cancelled before they had a PDF."""
+        return self.due("templated", now).exclude(notification__status=Notification.Status.CREATED)
+
+    def rendered_in_vain(self, now: datetime) -> Self:
+        """Tried three times or more, and still without PDF: a storage failed, or their workers died."""
+        waiting = self.filter(kind="templated", due_at__isnull=False, attempts__gte=RENDERED_IN_VAIN)
+        between = Q(claimed_at__isnull=True) | Q(due_at__lte=now)  # else somebody is at it just now
+        return waiting.filter(between, notification__status=Notification.Status.CREATED).order_by("due_at")
+
+    def unscanned(self) -> Self:
+        """Waiting for the virus check: nobody may print them yet."""
+        return self.filter(kind="precompiled", notification__status=Notification.Status.PENDING_VIRUS_CHECK)
+
+    def unscanned_long(self, now: datetime) -> Self:
+        """Waiting for the virus check, made longer than LETTER_SCAN_AFTER ago. Oldest first."""
+        limit = now - settings.LETTER_SCAN_AFTER
+        waiting = self.filter(notification__status=Notification.Status.PENDING_VIRUS_CHECK)
+        return waiting.filter(notification__created_at__lt=limit).order_by("notification__created_at")
+
+    def unprinted(self) -> Self:
+        """In no print file: nobody prints it yet, and it may still be taken back."""
+        return self.filter(print_file__isnull=True)
+
+    def before_run(self, deadline: datetime) -> Self:
+        """Of services that send, not held, made before the deadline and in no print file; ready or not."""
+        service = {"notification__service__active": True, "notification__service__letter_hold__isnull": True}
+        return self.unprinted().filter(notification__created_at__lt=deadline, **service)
+
+    def printable(self, deadline: datetime) -> Self:
+        """What a print run with this deadline takes, however old."""
+        return self.ready().before_run(deadline)
+
+    def held_past(self, deadline: datetime) -> Self:
+        """Ready letters that only a hold of their service kept out of a print run with this deadline."""
+        held = {"notification__service__letter_hold__isnull": False, "notification__created_at__lt": deadline}
+        return self.ready().unprinted().filter(**held)
+
+    def failed_unseen(self) -> Self:
+        """In technical-failure, and no person has said that they saw it."""
+        failed = Notification.Status.TECHNICAL_FAILURE
+        return self.filter(notification__status=failed, failure_seen_at__isnull=True)
+
+
+class PrintFileQuerySet(QuerySet):
+    """Zips for the postal provider."""
+
+    def unacknowledged(self) -> Self:
+        """Uploaded for a provider that acknowledges zips, which has not; oldest first."""
+        waiting = self.filter(uploaded_at__isnull=False, acknowledged_at__isnull=True, acknowledgeable=True)
+        return waiting.order_by("uploaded_at")

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from letters import files
 from letters.models import Letter
+from notify.bulk import among
 
 
 def run(keys: Sequence[UUID], *, now: datetime) -> int:
@@ -15,7 +16,8 @@ def run(keys: Sequence[UUID], *, now: datetime) -> int:
     """
     if not keys:
         return 0
-    letters = Letter.objects.filter(pk__in=keys)
-    for letter in letters.exclude(pdf="").select_related("notification"):
-        files.storage_of(letter).delete(letter.pdf.name)
-    return letters.delete()[0]
+    letters = list(Letter.objects.filter(pk__in=among(keys)).select_related("notification"))
+    for letter in letters:
+        if letter.pdf:
+            files.storage_of(letter).delete(letter.pdf.name)
+    return Letter.objects.filter(pk__in=among(letter.pk for letter in letters)).delete()[0] if letters else 0

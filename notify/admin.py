@@ -1,23 +1,21 @@
-"""Admin pages of services, their templates, alerts and what the watchdogs did."""
+"""Admin pages of services, their templates and what the watchdogs did."""
 
 from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils import timezone
-from django.utils.safestring import SafeString
 
 from notify import (
+    alert_admin,  # noqa: F401  (registers its page)
     content,
     notification_admin,  # noqa: F401  (registers its page)
+    retention_admin,  # noqa: F401  (registers its page)
     schedule_admin,  # noqa: F401  (registers its page)
+    volumes_admin,  # noqa: F401  (registers its page)
 )
-from notify.admin_base import NotifyAdmin, ReadOnlyAdmin, ReadOnlyInline, badge
+from notify.admin_base import NotifyAdmin, ReadOnlyAdmin, ReadOnlyInline
 from notify.models import (
-    Alert,
-    DailyTotal,
     DataRetention,
     NotificationType,
     Service,
@@ -25,6 +23,7 @@ from notify.models import (
     TemplateVersion,
     WatchdogRun,
 )
+from notify.service_admin import ServiceSwitch
 
 admin.site.site_header = "Notify"
 admin.site.site_title = "Notify"
@@ -34,16 +33,17 @@ admin.site.enable_nav_sidebar = False  # the lists need its room at 1,280 pixels
 admin.site.empty_value_display = "–"
 
 
-class RetentionInline(admin.TabularInline):
-    """How long a service's messages are kept, where it is not seven days."""
+class RetentionInline(ReadOnlyInline):
+    """How long a service's messages are kept, where it is not the default; edited on a page of its own, which asks."""
 
     model = DataRetention
-    extra = 0
-    verbose_name_plural = "Retention (a channel without a row here: 7 days)"
+    fields = readonly_fields = ("notification_type", "days")
+    show_change_link = True
+    verbose_name_plural = "Retention (a channel without a row here: the default; add one under Data retention)"
 
 
 @admin.register(Service)
-class ServiceAdmin(NotifyAdmin):
+class ServiceAdmin(ServiceSwitch):
     """Who sends, and how much of it."""
 
     list_display = ("name", "active", "contact_email", "sms_daily_limit", "email_daily_limit", "letter_daily_limit")
@@ -53,7 +53,7 @@ class ServiceAdmin(NotifyAdmin):
     inlines = (RetentionInline,)
     empty_text = "No service yet. Add one, then its templates, then upload a file under Jobs."
     fieldsets = (
-        (None, {"fields": ("name", "active", "owners", "contact_email")}),
+        (None, {"fields": ("name", "active", "waiting", "owners", "contact_email")}),
         ("SMS", {"fields": ("sms_sender", "international_sms", "sms_daily_limit")}),
         ("Email", {"fields": ("email_from_name", "email_reply_to", "email_daily_limit")}),
         ("Letters", {"fields": ("letter_contact_block", "letter_daily_limit")}),
@@ -66,6 +66,10 @@ class TemplateForm(forms.ModelForm):
     class Meta:
         model = Template
         fields = ("service", "name", "notification_type", "subject", "content", "postage")
+        help_texts = {
+            "content": "((name)) is replaced; ((urgent??text)) is shown when the value is yes. In a letter a line that "
+            "begins with # is a heading, with * a bullet, with 1. a numbered item.",
+        }
 
     def clean_subject(self) -> str:
         """Return the subject when its placeholders can be read."""
@@ -132,58 +136,6 @@ class TemplateAdmin(NotifyAdmin):
         return ", ".join([*columns, *content.placeholders(template.subject, template.content)])
 
 
-class AlertState(admin.SimpleListFilter):
-    """Open alerts unless something else is chosen."""
-
-    title = parameter_name = "state"
-
-    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
-        """Offer what is not the default."""
-        return [("resolved", "Resolved"), ("all", "All")]
-
-    def choices(self, changelist: Any) -> Any:
-        """Call the default what it is."""
-        first, *others = super().choices(changelist)
-        yield first | {"display": "Open"}
-        yield from others
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
-        """Narrow the list."""
-        if self.value() == "all":
-            return queryset
-        return queryset.filter(resolved_at__isnull=False) if self.value() == "resolved" else queryset.open()
-
-
-@admin.register(Alert)
-class AlertAdmin(ReadOnlyAdmin):
-    """What a person should look at."""
-
-    list_display = ("kind", "scope", "message", "state", "times_seen", "first_seen_at", "last_seen_at")
-    list_filter = (AlertState, "kind")
-    search_fields = ("kind", "scope")
-    actions = ("acknowledge",)
-    empty_text = "Nothing is wrong: no alert is open."
-
-    @admin.display(description="state")
-    def state(self, alert: Alert) -> SafeString:
-        """Say whether it is open, and whether a person has seen it."""
-        if alert.resolved_at:
-            return badge("resolved", "good")
-        if alert.snoozed_until and alert.snoozed_until > timezone.now():
-            return badge("snoozed", "quiet")
-        return badge("acknowledged", "busy") if alert.acknowledged_at else badge("open", "bad")
-
-    @admin.action(description="Acknowledge: a person is on it", permissions=["acknowledge"])
-    def acknowledge(self, request: HttpRequest, queryset: QuerySet) -> None:
-        """Note that a person has seen these; those resolved or acknowledged before stay as they are."""
-        seen = queryset.filter(resolved_at__isnull=True, acknowledged_at__isnull=True)
-        self.message_user(request, f"Acknowledged: {seen.update(acknowledged_at=timezone.now())}.")
-
-    def has_acknowledge_permission(self, request: HttpRequest) -> bool:
-        """Who may change alerts may acknowledge them."""
-        return request.user.has_perm("notify.change_alert")
-
-
 @admin.register(WatchdogRun)
 class WatchdogRunAdmin(ReadOnlyAdmin):
     """When each periodic duty ran and what it found."""
@@ -192,18 +144,3 @@ class WatchdogRunAdmin(ReadOnlyAdmin):
     list_filter = ("outcome",)
     search_fields = ("task",)
     empty_text = "No run has been recorded yet. Runs appear here once the scheduler and the workers are up."
-
-
-@admin.register(DailyTotal)
-class DailyTotalAdmin(ReadOnlyAdmin):
-    """A day's messages, counted by outcome."""
-
-    list_display = ("day", "service", "notification_type", "messages", "sent_within_ten_seconds")
-    list_filter = ("notification_type", "service")
-    list_select_related = ("service",)
-    empty_text = "No totals yet. A day's messages are counted in the night after it."
-
-    @admin.display(description="messages")
-    def messages(self, total: DailyTotal) -> str:
-        """Add up the counts."""
-        return f"{sum(total.counts.values()):,}"

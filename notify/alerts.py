@@ -1,14 +1,16 @@
 """Who is told: one open alert per (kind, scope), which counts, and which resolves itself when the condition is gone.
 
-Verbs only open rows here; sending them on is a loop of its own, so an alert survives a mail outage. An ERROR in the
-log means that a row in this table exists.
+Verbs only open rows here; sending them on (telling.py) is a loop of its own, so an alert survives a mail outage. An
+ERROR in the log means that a row in this table exists.
 """
 
 import logging
 from collections.abc import Iterable
 from datetime import datetime
+from uuid import UUID
 
-from django.db.models import F
+from django.db import transaction
+from django.db.models import F, Q, QuerySet
 
 from notify.models import Alert
 
@@ -28,7 +30,7 @@ def raise_alert(kind: str, scope: str, message: str, *, now: datetime) -> None:
     # A second caller at the same moment meets the partial unique constraint and counts instead.
     made = Alert.objects.bulk_create([alert], ignore_conflicts=True)
     if made and Alert.objects.filter(pk=alert.pk).exists():
-        logger.error("Alert %s for %s: %s", kind, scope, message, extra={"kind": kind, "scope": scope})
+        transaction.on_commit(lambda: _log(alert))  # what is taken back is not said
     else:
         Alert.objects.open().filter(kind=kind, scope=scope).update(**seen)
 
@@ -41,3 +43,41 @@ def close_others(kind: str, keep: Iterable[str], *, now: datetime) -> int:
 def close_alert(kind: str, scope: str, *, now: datetime) -> int:
     """Resolve the open alert whose cause is gone. Returns 1, or 0 when none was open."""
     return Alert.objects.open().filter(kind=kind, scope=scope).update(resolved_at=now)
+
+
+def state_of(alert: Alert, now: datetime) -> str:
+    """Return `resolved`, `snoozed`, `acknowledged` or `open`, in this order of weight."""
+    if alert.resolved_at:
+        return "resolved"
+    if alert.snoozed_until and alert.snoozed_until > now:
+        return "snoozed"
+    return "acknowledged" if alert.acknowledged_at else "open"
+
+
+def acknowledge(keys: Iterable[UUID], *, now: datetime) -> list[Alert]:
+    """Note that a person is on these. Returns those it changed: open ones that nobody had acknowledged."""
+    return _change(Alert.objects.open().filter(pk__in=keys, acknowledged_at__isnull=True), acknowledged_at=now)
+
+
+def snooze(keys: Iterable[UUID], *, until: datetime) -> list[Alert]:
+    """Put these off until a moment (aware UTC). Returns those it changed: open ones not put off to it already."""
+    other = Q(snoozed_until__isnull=True) | ~Q(snoozed_until=until)
+    return _change(Alert.objects.open().filter(other, pk__in=keys), snoozed_until=until)
+
+
+def unsnooze(keys: Iterable[UUID], *, now: datetime) -> list[Alert]:
+    """Put these off no longer. Returns those it changed: open ones whose time had not come yet."""
+    return _change(Alert.objects.snoozed(now).filter(pk__in=keys), snoozed_until=None)
+
+
+def _change(rows: QuerySet[Alert], **fields: datetime | None) -> list[Alert]:
+    """Write the fields of the rows that still match once they are locked. Returns these."""
+    with transaction.atomic():
+        found = list(rows.select_for_update())
+        rows.filter(pk__in=[alert.pk for alert in found]).update(**fields)
+    return found
+
+
+def _log(alert: Alert) -> None:
+    kind, scope = alert.kind, alert.scope
+    logger.error("Alert %s for %s: %s", kind, scope, alert.message, extra={"kind": kind, "scope": scope})

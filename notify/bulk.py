@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connection, models, transaction
+from django.db.models.expressions import RawSQL
 
 # Characters psycopg2 asks the buffer for at a time. Its default of 8 kB takes the interpreter's lock hundreds of times
 # per chunk, and each time waits for a thread that is busy building the next one.
@@ -28,6 +29,14 @@ def cell(value: Any) -> str:
     if isinstance(value, datetime):
         return value.isoformat()
     return str(value)
+
+
+def among(keys: Iterable[Any]) -> RawSQL:
+    """Return keys (UUIDs, or their text) for `field__in` as one parameter: thousands cost next to nothing.
+
+    As a list each key is a parameter of its own, which Django and psycopg2 prepare one by one: 20 µs per key.
+    """
+    return RawSQL("SELECT unnest(%s::uuid[])", ["{" + ",".join(map(str, keys)) + "}"])
 
 
 def insert_new(model: type[models.Model], columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[Any]:

@@ -1,9 +1,12 @@
 """System checks: what would fail at three in the morning fails at the start."""
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import Error, Tags, Warning, register
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
 
 from notify import schedule
 
@@ -34,3 +37,31 @@ def check_trusted_targets(app_configs: Any, **kwargs: Any) -> list[Warning]:
     if not (settings.PRODUCTION and settings.CALLBACK_TRUSTED_TARGETS):
         return []
     return [Warning("CALLBACK_TRUSTED_TARGETS is not empty: callbacks may reach inside.", id="notify.W001")]
+
+
+@register()
+def check_alert_addresses(app_configs: Any, **kwargs: Any) -> list[Error]:
+    """An alert that can never arrive is found at the start, not on the night it is needed."""
+    found = []
+    for address in settings.ALERT_EMAILS:
+        try:
+            validate_email(address)
+        except ValidationError:
+            found.append(Error(f"ALERT_EMAILS: {address!r} is no email address.", id="notify.E010"))
+    url = urlsplit(settings.ALERT_WEBHOOK_URL)
+    if settings.ALERT_WEBHOOK_URL and not (url.scheme in ("http", "https") and url.hostname):
+        found.append(Error("ALERT_WEBHOOK_URL is no http(s) address.", id="notify.E011"))  # it is a secret: not shown
+    return found
+
+
+@register(Tags.security, deploy=True)
+def check_somebody_is_told(app_configs: Any, **kwargs: Any) -> list[Warning]:
+    """In production somebody hears of alerts."""
+    if not settings.PRODUCTION or (settings.ALERTS_ENABLED and (settings.ALERT_EMAILS or settings.ALERT_WEBHOOK_URL)):
+        return []
+    return [
+        Warning(
+            "Nobody is told of alerts: set ALERT_EMAILS or ALERT_WEBHOOK_URL, and leave ALERTS_ENABLED unset.",
+            id="notify.W010",
+        )
+    ]

@@ -42,6 +42,17 @@ def local_day(day: date) -> tuple[datetime, datetime]:
     return local_midnight(day), local_midnight(day + timedelta(days=1))
 
 
+def print_deadline(day: date) -> datetime:
+    """Return the moment (UTC) before which a letter must be made to go with the day's print run (LETTER_DEADLINE)."""
+    return at_local(day, settings.LETTER_DEADLINE)
+
+
+def newest_print_day(now: datetime) -> date:
+    """Return the newest local day whose print run is due: PRINT_RUN_AT has come."""
+    today = local_date(now)
+    return today if now >= at_local(today, settings.PRINT_RUN_AT) else today - timedelta(days=1)
+
+
 def from_naive_local(moment: datetime) -> datetime:
     """Turn a naive local moment, as providers write them, into UTC; an hour that comes twice means its first."""
     return moment.replace(tzinfo=zone(), fold=0).astimezone(UTC)

@@ -25,6 +25,9 @@ logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 _POLL = 0.2  # seconds between looks while a loop lingers
+# The database ends a session that asks nothing for this long, in a transaction or between two.
+_WATCHED = "SET idle_session_timeout = %s; SET idle_in_transaction_session_timeout = %s"
+_UNWATCHED = "RESET idle_session_timeout; RESET idle_in_transaction_session_timeout"
 
 
 KEYS_SHOWN = 10
@@ -57,15 +60,23 @@ def refuse_transaction() -> None:
 
 
 @contextmanager
-def slot(name: str) -> Iterator[bool]:
-    """Hold one of LOOP_SLOTS places of this loop; gives False when all are taken."""
+def slot(name: str, *, places: int | None = None) -> Iterator[bool]:
+    """Hold one of the places of this loop; gives False when all are taken. places: None means LOOP_SLOTS.
+
+    A holder that is frozen, or whose machine is gone, keeps nobody out for longer than LOOP_FROZEN_AFTER: the database
+    ends a session that holds a place and asks nothing for that long.
+    """
     key = zlib.crc32(name.encode()) - 2**31
-    taken = next((place for place in range(settings.LOOP_SLOTS) if _lock("pg_try_advisory_lock", key, place)), None)
+    offered = range(settings.LOOP_SLOTS if places is None else places)
+    taken = next((place for place in offered if _lock("pg_try_advisory_lock", key, place)), None)
     try:
+        if taken is not None:
+            _run(_WATCHED, [f"{settings.LOOP_FROZEN_AFTER.total_seconds():.0f}s"] * 2)
         yield taken is not None
     finally:
         if taken is not None:
             _lock("pg_advisory_unlock", key, taken)
+            _run(_UNWATCHED)
 
 
 def in_slots(name: str, work: Callable[[float], int], *, waiting: Callable[[], bool]) -> int:
@@ -187,6 +198,11 @@ def _lock(function: str, key: int, place: int) -> bool:
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {function}(%s, %s)", [key, place])
         return bool(cursor.fetchone()[0])
+
+
+def _run(sql: str, values: Sequence[Any] = ()) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, values)
 
 
 def _now() -> datetime:

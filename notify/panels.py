@@ -18,6 +18,16 @@ class Fact:
     permission: str
 
 
+@dataclass(frozen=True, slots=True)
+class Banner:
+    """A sentence on top of every admin page, from a floor's `banners.py`, with a link for those who may follow it."""
+
+    text: str
+    label: str
+    url: str
+    permission: str
+
+
 def run() -> list[Fact]:
     """Count the open alerts."""
     count = Alert.objects.open().count()

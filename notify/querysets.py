@@ -4,13 +4,14 @@ import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Self
+from typing import Any, Self
 
 from django.conf import settings
 from django.db import connection, models
 from django.db.models import F, Q
 
 from notify import crypto
+from notify.clock import local_date, local_midnight
 from notify.states import States
 
 # Due services first, then a few rows of each, their first ones before anybody's second: however many services have a
@@ -79,6 +80,13 @@ class NotificationQuerySet(States):
         """Without a final status yet."""
         return self.exclude(status__in=self.model.FINAL)
 
+    def counted_today(self, now: datetime, *, service: Any, notification_type: str) -> Self:
+        """A service's messages of one type since local midnight that its daily limit counts."""
+        today = self.filter(
+            service=service, notification_type=notification_type, created_at__gte=local_midnight(local_date(now))
+        )
+        return today.exclude(status=self.model.Status.VALIDATION_FAILED)
+
     def found_by(self, text: str) -> Self:
         """Found by exact id, reference or recipient (any way of writing a phone number the caller normalised)."""
         text = text.strip()
@@ -122,6 +130,47 @@ class AlertQuerySet(models.QuerySet):
     def open(self) -> Self:
         """Not resolved. Newest first."""
         return self.filter(resolved_at__isnull=True).order_by("-last_seen_at")
+
+    def resolved(self) -> Self:
+        """Whose cause is gone. Newest first."""
+        return self.filter(resolved_at__isnull=False).order_by("-last_seen_at")
+
+    def snoozed(self, now: datetime) -> Self:
+        """Open, and put off by a person until a moment that is still to come. Newest first."""
+        return self.open().filter(snoozed_until__gt=now)
+
+    def acknowledged(self, now: datetime) -> Self:
+        """Open, and a person is on it; those put off left out. Newest first."""
+        return self.open().filter(_not_snoozed(now), acknowledged_at__isnull=False)
+
+    def unattended(self, now: datetime) -> Self:
+        """Open, and neither acknowledged nor put off: these are told. Newest first."""
+        return self.open().filter(_not_snoozed(now), acknowledged_at__isnull=True)
+
+    def untold(self, channel: str, now: datetime) -> Self:
+        """To be told now by a channel (`email`, `webhook`), a lapsed lease included. Never tried first, then oldest.
+
+        After ALERT_LAPSES_LIMIT tries that a crash cut off there is none more: it may have arrived each time.
+        """
+        due = Q(**{f"{channel}_due_at__isnull": True}) | Q(**{f"{channel}_due_at__lte": now})
+        waiting = self.unattended(now).filter(due, **{f"{channel}_told_at__isnull": True})
+        # The try that is still marked as begun is the last one; those before it were counted.
+        counted = settings.ALERT_LAPSES_LIMIT - 1
+        last = Q(**{f"{channel}_lapses__gte": counted, f"{channel}_claimed_at__isnull": False})
+        return waiting.exclude(last).order_by(f"{channel}_attempts", "first_seen_at")
+
+    def untold_long(self, channels: Sequence[str], now: datetime) -> Self:
+        """To be told for longer than ALERT_UNTOLD_AFTER, and one of the channels has not done it. Oldest first."""
+        limit = now - settings.ALERT_UNTOLD_AFTER
+        since = self.unattended(now).filter(Q(snoozed_until__isnull=True) | Q(snoozed_until__lt=limit))
+        missing = Q(pk__in=[])
+        for channel in channels:
+            missing |= Q(**{f"{channel}_told_at__isnull": True})
+        return since.filter(missing, first_seen_at__lt=limit).order_by("first_seen_at")
+
+
+def _not_snoozed(now: datetime) -> Q:
+    return Q(snoozed_until__isnull=True) | Q(snoozed_until__lte=now)
 
 
 def slower_than(slow_after: timedelta, now: datetime) -> Q:

@@ -74,6 +74,28 @@ ROWS = (
     ),
     Row("providers.apply_receipts", LOOP, 50, "receipts wait to be applied", "providers.receipts.due"),
     Row("callbacks.deliver_due_callbacks", LOOP, 50, "callbacks wait to be delivered", "callbacks.delivery.due"),
+    Row("letters.render_letter_pdfs", LOOP, 50, "letters wait for their PDF", "letters.rendering.due"),
+    Row("letters.scan_letters", LOOP, 50, "precompiled letters wait for their virus check", "letters.scanning.due"),
+    Row(
+        "letters.check_precompiled_letter_state", WATCHDOG, 3_600, "a letter waits too long for its virus check",
+        minute="0", hour="9,15", day_of_week="mon-fri",
+    ),
+    Row(
+        "letters.check_templated_letter_state", WATCHDOG, 3_600, "letters were not printed, or failed unseen",
+        minute="0", hour="9",
+    ),
+    Row(
+        "letters.collate_letter_pdfs_for_day", LOOP, 240, "the day's letters are to be handed over",
+        "letters.print_run.due", minute="*/5",
+    ),
+    Row(
+        "letters.raise_alert_if_letter_notifications_still_sending", WATCHDOG, 3_600,
+        "nobody reported what became of letters", minute="30", hour="16",
+    ),
+    Row(
+        "letters.check_print_files_acknowledged", WATCHDOG, 3_600, "the postal provider has not said that it got zips",
+        minute="0", hour="23",
+    ),
     Row(
         "notify.delete_notifications_older_than_retention", LOOP, 3_600, "messages are past their retention",
         "notify.deletion.due", minute="0", hour="3",
@@ -82,6 +104,7 @@ ROWS = (
         "notify.send_daily_performance_platform_stats", LOOP, 3_600, "yesterday's messages are not counted yet",
         "notify.totals.due", minute="0", hour="2",
     ),
+    Row("notify.send_alerts", LOOP, 50, "alerts are open and nobody was told yet", "notify.telling.due"),
 )  # fmt: skip
 
 

@@ -3,13 +3,15 @@
 README, “Settings”, lists them with their meaning; a test holds that table against this file.
 """
 
-from datetime import timedelta
+from datetime import time, timedelta
 from pathlib import Path
 
 import environ
 
 from notify import embedded, file_broker
 from notify.keys import load_keys
+from notify.storages import storage
+from notify.switches import switch
 
 env = environ.Env()
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -122,10 +124,10 @@ DATABASES["default"].setdefault("OPTIONS", {}).setdefault("application_name", "n
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": VAR_DIR / "files"}},
     "jobs": {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": VAR_DIR / "jobs"}},
-    **{
-        name: {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": VAR_DIR / name}}
-        for name in ("letters-pdf", "letters-scan", "letters-invalid", "postal")
-    },
+    "letters-pdf": storage(env.str("LETTERS_PDF_STORAGE", default=""), folder=VAR_DIR / "letters-pdf"),
+    "letters-scan": storage(env.str("LETTERS_SCAN_STORAGE", default=""), folder=VAR_DIR / "letters-scan"),
+    "letters-invalid": storage(env.str("LETTERS_INVALID_STORAGE", default=""), folder=VAR_DIR / "letters-invalid"),
+    "postal": storage(env.str("LETTERS_POSTAL_STORAGE", default=""), folder=VAR_DIR / "postal"),
     "staticfiles": {
         "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
         if PRODUCTION
@@ -185,6 +187,11 @@ RETENTION_DAYS = env.int("RETENTION_DAYS", default=7)  # where a service has no 
 PERFORMANCE_PLATFORM_URL = env.str("PERFORMANCE_PLATFORM_URL", default="")  # empty: totals are stored, not pushed
 SMS_CHARACTER_LIMIT = env.int("SMS_CHARACTER_LIMIT", default=918)  # six SMS parts of 153
 EMAIL_CHARACTER_LIMIT = env.int("EMAIL_CHARACTER_LIMIT", default=1_000_000)
+LETTER_CHARACTER_LIMIT = env.int("LETTER_CHARACTER_LIMIT", default=100_000)  # ten pages hold no more, even of an i
+LETTER_PAGES_LIMIT = env.int("LETTER_PAGES_LIMIT", default=10)  # five sheets: what the postal provider folds
+LETTER_RENDERING_BATCH = env.int("LETTER_RENDERING_BATCH", default=100)  # letters claimed at a time
+LETTER_RENDERING_LEASE = seconds("LETTER_RENDERING_LEASE", 300)  # above a batch at a slow storage's time-outs
+LETTER_RENDERING_ATTEMPTS_LIMIT = env.int("LETTER_RENDERING_ATTEMPTS_LIMIT", default=4)  # then technical-failure
 PHONE_REGION = env.str("PHONE_REGION", default="GB")  # of numbers written without a country code
 vars().update(env.email_url("EMAIL_URL", default="smtp://localhost:25"))  # EMAIL_BACKEND, EMAIL_HOST and so on
 EMAIL_BACKEND = env.str("EMAIL_BACKEND", default=vars()["EMAIL_BACKEND"])  # an anymail.backends.… for an interface
@@ -198,6 +205,8 @@ LOOP_FOR = seconds("LOOP_FOR", 50)  # a loop gives its place back after this lon
 LOOP_LINGER_FOR = seconds("LOOP_LINGER_FOR", 2)  # an idle loop waits this long for more; above NUDGE_EVERY
 LOOP_DUE_WITHIN = seconds("LOOP_DUE_WITHIN", 15)  # or for work that is due within this
 LOOP_SLOTS = env.int("LOOP_SLOTS", default=2)  # copies of one loop at once, over all workers
+# A loop that asks nothing of the database for this long is frozen and loses its place; above the longest call it makes.
+LOOP_FROZEN_AFTER = seconds("LOOP_FROZEN_AFTER", 300)
 NUDGE_EVERY = seconds("NUDGE_EVERY", 1)  # at most one wake-up per task, process and this long
 
 SENDING_CONCURRENCY = env.int("SENDING_CONCURRENCY", default=100)  # requests on the wire per loop
@@ -212,11 +221,35 @@ PROVIDERS_REST_AFTER = seconds("PROVIDERS_REST_AFTER", 3_600)  # without a chang
 PROVIDERS_REST_STEP = env.int("PROVIDERS_REST_STEP", default=10)  # points a share moves towards rest at a time
 RECEIPT_BYTES_LIMIT = env.int("RECEIPT_BYTES_LIMIT", default=256_000)
 RECEIPT_PARKED_FOR = seconds("RECEIPT_PARKED_FOR", 7 * 86_400)  # a receipt waits this long for its notification
+LETTER_DEADLINE = time.fromisoformat(
+    env.str("LETTER_DEADLINE", default="17:30")
+)  # local; made before it: printed today
+PRINT_RUN_AT = time.fromisoformat(env.str("PRINT_RUN_AT", default="17:50"))  # local: the day's letters are collated
+LETTER_ZIP_FILES_LIMIT = env.int("LETTER_ZIP_FILES_LIMIT", default=500)  # letters in one zip
+LETTER_ZIP_BYTES_LIMIT = env.int("LETTER_ZIP_BYTES_LIMIT", default=40_000_000)  # of the PDFs in one zip
+LETTER_SENDING_WORKING_DAYS = env.int("LETTER_SENDING_WORKING_DAYS", default=2)  # without a receipt: said aloud
+BANK_HOLIDAYS = env.str("BANK_HOLIDAYS", default="GB-ENG")  # country and subdivision of the package holidays
 CALLBACK_CONCURRENCY = env.int("CALLBACK_CONCURRENCY", default=100)
 CALLBACK_LEASE = seconds("CALLBACK_LEASE", 60)
 CALLBACK_CONNECT_TIMEOUT = seconds("CALLBACK_CONNECT_TIMEOUT", 5)
 CALLBACK_REQUEST_TIMEOUT = seconds("CALLBACK_REQUEST_TIMEOUT", 15)  # wall clock, per request
 CALLBACK_TRUSTED_TARGETS = env.list("CALLBACK_TRUSTED_TARGETS", default=[])  # host:port, exempt from address rules
+# Who is told of alerts, one email to all of them.
+ALERT_EMAILS = [address.strip() for address in env.list("ALERT_EMAILS", default=[]) if address.strip()]
+ALERT_WEBHOOK_URL = env.str(
+    "ALERT_WEBHOOK_URL", default=""
+).strip()  # takes {"text": …}, as Slack's incoming webhooks do
+ALERTS_ENABLED = switch(env.str("ALERTS_ENABLED", default=""), otherwise=PRODUCTION)  # whether alerts leave at all
+ALERT_RETRY_AFTER = seconds("ALERT_RETRY_AFTER", 60)  # doubled after each try in vain, up to 16 times this
+ALERT_LEASE = seconds("ALERT_LEASE", 300)  # above what one email may take: 10 seconds for each step of SMTP
+ALERT_LAPSES_LIMIT = env.int("ALERT_LAPSES_LIMIT", default=3)  # tries of one alert and channel that a crash cuts off
+ALERT_UNTOLD_AFTER = seconds("ALERT_UNTOLD_AFTER", 3_600)  # an alert nobody could be told of is then said in the log
+
+LETTER_FILE_BYTES_LIMIT = env.int("LETTER_FILE_BYTES_LIMIT", default=100_000_000)  # of a precompiled letter
+CLAMD_SOCKET = env.str("CLAMD_SOCKET", default="")  # a path, or host:port; empty: nothing is scanned
+LETTER_SCAN_TIMEOUT = seconds("LETTER_SCAN_TIMEOUT", 120)  # wall clock, per file; clamd's own MaxScanTime is 120 s
+LETTER_SCAN_LEASE = seconds("LETTER_SCAN_LEASE", 300)  # above LETTER_SCAN_TIMEOUT, with room for moving the file
+LETTER_SCAN_AFTER = seconds("LETTER_SCAN_AFTER", 5_400)  # an unscanned letter this old is said aloud
 
 # --- Log: one line per event, never with personal data ----------------------------------------------------------------
 

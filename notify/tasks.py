@@ -1,9 +1,9 @@
-"""The shell around totals and retention: reads the clock, calls the verb."""
+"""The shell around totals, retention and alerts: reads the clock, calls the verb."""
 
 from celery import shared_task
 from django.utils import timezone
 
-from notify import deletion, performance_platform, totals
+from notify import deletion, performance_platform, telling, totals
 from notify.loops import refuse_transaction
 
 
@@ -20,3 +20,9 @@ def send_daily_performance_platform_stats() -> dict[str, int]:
 def delete_notifications_older_than_retention() -> dict[str, int]:
     """Delete what is past retention."""
     return deletion.delete_past_retention(now=timezone.now())
+
+
+@shared_task(name="notify.send_alerts")
+def send_alerts() -> dict[str, int]:
+    """Tell people of open alerts."""
+    return telling.send_alerts(now=timezone.now())

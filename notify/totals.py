@@ -13,7 +13,12 @@ from notify.clock import local_date, local_day, local_midnight
 from notify.loops import KEYS_SHOWN, Due
 from notify.models import DailyTotal, DataRetention, Notification
 
-UNSETTLED = sorted(set(Notification.Status.values) - set(Notification.FINAL))
+Status = Notification.Status
+UNSETTLED = sorted(set(Status.values) - set(Notification.FINAL))
+# No provider was to be asked for these (yet): they count in no share of what was sent.
+NEVER_SENT = frozenset({
+    Status.CREATED, Status.VALIDATION_FAILED, Status.PENDING_VIRUS_CHECK, Status.VIRUS_SCAN_FAILED, Status.CANCELLED,
+})  # fmt: skip
 _LONGEST = timedelta(days=91)  # the longest retention and today: older days have no messages to count again
 
 # By service first, so that each part of the day is read from an index.

@@ -18,7 +18,11 @@ from notify.admin_base import (
     local_time,
     object_link,
 )
-from providers import manual
+from providers import (
+    admin_held,  # noqa: F401  (registers its page)
+    admin_pause,  # noqa: F401  (registers its page)
+    manual,
+)
 from providers.admin_backtest import BacktestPages
 from providers.admin_health import HealthPages
 from providers.forms import ProviderForm, effective_share

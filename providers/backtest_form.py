@@ -73,9 +73,8 @@ class BacktestForm(forms.Form):
         if not slow_after <= self.policy.window <= WINDOW_LIMIT:
             self.add_error(
                 "window_minutes",
-                "WINDOW_RANGE: Make it at least as long as “slow after” "
-                f"({slow_after.total_seconds() / 60:g} minutes), so that a message can be seen as slow in it, and at "
-                f"most a day ({LONGEST_MINUTES:,} minutes).",
+                f"WINDOW_RANGE: Make it at least as long as “slow after”, {slow_after.total_seconds() / 60:g} minutes, "
+                f"so that a message can be seen as slow in it, and at most a day ({LONGEST_MINUTES:,} minutes).",
             )
         return cleaned
 

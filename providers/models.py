@@ -9,7 +9,7 @@ from django.db.models import F, Q, Value
 from django.utils import timezone
 
 from notify.fields import EncryptedJSONField, new_id
-from notify.models import NotificationType
+from notify.models import Notification, NotificationType
 from providers.querysets import PauseQuerySet, ProviderQuerySet, ReceiptQuerySet
 
 PERCENT = [MinValueValidator(0), MaxValueValidator(100)]
@@ -186,3 +186,12 @@ class Receipt(models.Model):
 
     def __str__(self) -> str:
         return str(self.id)
+
+
+class HeldNotification(Notification):
+    """A message of which nobody knows whether a provider took it, as a person sees it who decides about it."""
+
+    class Meta:
+        proxy = True
+        verbose_name = "held message"
+        default_permissions = ("view", "change")

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
+from notify.bulk import among
 from providers.models import Receipt
 
 
 def run(keys: Sequence[UUID], *, now: datetime) -> int:
     """Delete the receipts of these notifications. Returns how many."""
-    return Receipt.objects.filter(notification_id__in=keys).delete()[0] if keys else 0
+    return Receipt.objects.filter(notification_id__in=among(keys)).delete()[0] if keys else 0

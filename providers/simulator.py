@@ -1,8 +1,9 @@
 """Providers to play with: one process that answers as MMG, Firetext, a mail server and a service's callback address.
 
 It takes messages, sends real receipts back, and does on request what real providers do on bad days: refuse, put off,
-take a message and cut the line, take it and never answer. What it was asked and what it did is in its ledger, which is
-how a drill proves that nobody was told twice and nobody was forgotten. The ledger never names a recipient.
+take a message and cut the line, take it and never answer, answer a byte at a time, or nonsense. What it was asked and
+what it did is in its ledger, which is how a drill proves that nobody was told twice and nobody was forgotten. The
+ledger never names a recipient.
 """
 
 import asyncio
@@ -22,7 +23,10 @@ from providers.simulator_options import Options
 from providers.simulator_receipts import Postman, firetext_body, mmg_body
 from providers.simulator_smtp import mail_server
 
-TAKEN = ("accepted", "cut", "hung")  # fates in which the provider has the message, whatever the caller heard
+# Fates in which the provider has the message, whatever the caller heard.
+TAKEN = ("accepted", "cut", "hung", "dripped", "garbled")
+
+DRIP_EVERY = 0.2  # seconds
 
 
 class SimulatorBusy(Exception):
@@ -105,6 +109,10 @@ class Simulator:
         if fate == "hung":
             await asyncio.Event().wait()  # until the caller leaves, or the simulator stops
         await asyncio.sleep(self.options.answer_delay)
+        if fate == "dripped":
+            await drip(request)
+        if fate == "garbled":
+            return web.Response(body=b"\x00" + self.random.randbytes(200), content_type="application/json")
         if fate == "cut" and request.transport:
             request.transport.abort()
         if fate == "try-later":
@@ -153,6 +161,15 @@ class Simulator:
         self.counts[f"{channel} {outcome}"] += 1
         line = {"id": reference, "channel": channel, "at": datetime.now(UTC).isoformat(), "outcome": outcome}
         self.ledger.write(json.dumps(line) + "\n")
+
+
+async def drip(request: web.Request) -> None:
+    """Begin an answer and go on with it, a byte at a time, until the caller leaves or the simulator stops."""
+    answer = web.StreamResponse(headers={"Content-Type": "application/json"})
+    await answer.prepare(request)
+    while True:
+        await answer.write(b" ")
+        await asyncio.sleep(DRIP_EVERY)
 
 
 @contextmanager

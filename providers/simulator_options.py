@@ -19,7 +19,7 @@ class Options:
     """How the simulator behaves. Rates are 0 to 1 of the requests (or receipts), delays are in seconds.
 
     web: where receipts go; empty for none. The failure rates decide what receipts say: `failure` is half permanent,
-    half temporary. cut and hang take the message first. Raises OptionProblem.
+    half temporary. cut, hang, drip and garbage take the message first. Raises OptionProblem.
     """
 
     host: str = "127.0.0.1"
@@ -40,6 +40,8 @@ class Options:
     try_later_rate: float = field(default=0.0, metadata=RATE)
     cut_rate: float = field(default=0.0, metadata=RATE)
     hang_rate: float = field(default=0.0, metadata=RATE)
+    drip_rate: float = field(default=0.0, metadata=RATE)
+    garbage_rate: float = field(default=0.0, metadata=RATE)
     duplicate_rate: float = field(default=0.0, metadata=RATE)
     callback_failure_rate: float = field(default=0.0, metadata=RATE)
 
@@ -57,7 +59,8 @@ class Options:
             raise OptionProblem("--web is no address of a web process: give one such as http://localhost:8000.")
         if ":" in self.receipt_user:
             raise OptionProblem("--receipt-user holds a colon, which basic authentication does not allow.")
-        self._at_most_all("--refuse-rate, --try-later-rate, --cut-rate and --hang-rate", self.answers)
+        answers = "--refuse-rate, --try-later-rate, --cut-rate, --hang-rate, --drip-rate and --garbage-rate"
+        self._at_most_all(answers, self.answers)
         self._at_most_all("--failure-rate, --permanent-rate and --temporary-rate", self.statuses)
 
     @property
@@ -68,6 +71,8 @@ class Options:
             "try-later": self.try_later_rate,
             "cut": self.cut_rate,
             "hung": self.hang_rate,
+            "dripped": self.drip_rate,
+            "garbled": self.garbage_rate,
         }
 
     @property

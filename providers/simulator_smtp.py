@@ -13,6 +13,7 @@ BYTES_LIMIT = 10_000_000  # of one email
 ANSWERS = {
     "accepted": "250 2.0.0 OK",
     "cut": "250 2.0.0 OK",  # nobody hears it
+    "garbled": "no number, no sense",
     "refused": "550 5.1.1 Mailbox unavailable",
     "try-later": "451 4.3.0 Busy, try again later",
 }
@@ -43,7 +44,7 @@ class MailDesk:
         simulator.report(
             fate, lambda status, at: ("/receipts/email/postmark/", postmark_body(reference, recipient, status, at))
         )
-        if fate == "hung":
+        if fate in ("hung", "dripped"):
             await asyncio.Event().wait()  # until the caller leaves, or the simulator stops
         await asyncio.sleep(options.answer_delay)
         if fate == "cut" and server.transport:

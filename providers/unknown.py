@@ -63,7 +63,8 @@ def tell(*, now: datetime) -> None:
             "outcome-unknown",
             name,
             f"Nobody knows whether {name} took some messages (a cut line or a worker that died); they are held and "
-            "not sent again by themselves. Look at each and choose “send again” or “leave”. "
+            "not sent again by themselves. In the admin, Held messages, look at each and choose “Send again” or "
+            "“Leave”. "
             "See README, outcome-unknown.",
             now=now,
         )

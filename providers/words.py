@@ -20,14 +20,14 @@ class Words:
 
     def body(self, notification: Notification) -> str:
         """Return the text to send; what a value contains is never evaluated again."""
-        text = self._version(notification)[1].render(notification.personalisation)
+        text = self.compiled(notification)[1].render(notification.personalisation)
         return sms_text(text) if notification.notification_type == NotificationType.SMS else text
 
     def subject(self, notification: Notification) -> str:
         """Return the subject, in one line whatever its values hold; empty for SMS."""
-        return " ".join(self._version(notification)[0].render(notification.personalisation).split())
+        return " ".join(self.compiled(notification)[0].render(notification.personalisation).split())
 
-    def _version(self, notification: Notification) -> tuple[content.Compiled, content.Compiled]:
+    def compiled(self, notification: Notification) -> tuple[content.Compiled, content.Compiled]:
         """Return subject and content, ready to be filled."""
         key = (notification.template_id, notification.template_version)
         if key not in self._compiled:

@@ -10,6 +10,7 @@ from django.utils import timezone
 from jobs import tasks
 from jobs.models import Job, job_storage
 from jobs.recipients_file import FileProblem
+from letters.tasks import render_letter_pdfs
 from notify.models import Notification, TemplateVersion
 from notify.testing import make_job, make_service, make_template
 from providers.tasks import send_due_notifications
@@ -34,6 +35,20 @@ def test_process_job_makes_the_notifications_and_wakes_sending_after_commit(djan
     job.refresh_from_db()
     assert (job.status, job.notifications.count()) == ("finished all notifications created", 3)
     assert [name_of(callback) for callback in woken] == [send_due_notifications.name]
+
+
+def test_a_job_of_letters_wakes_rendering_instead(django_capture_on_commit_callbacks):
+    job = pending(template=make_template(None, "letter"))
+    with django_capture_on_commit_callbacks() as woken:
+        tasks.process_job(str(job.pk))
+    assert [name_of(callback) for callback in woken] == [render_letter_pdfs.name]
+
+
+def test_repairing_a_job_wakes_whatever_its_messages_need(django_capture_on_commit_callbacks):
+    job = make_job(template=make_template(None, "letter"))
+    with django_capture_on_commit_callbacks() as woken:
+        assert tasks.process_missing_rows(str(job.pk)) == {"repaired": 3}
+    assert {name_of(callback) for callback in woken} == {send_due_notifications.name, render_letter_pdfs.name}
 
 
 def test_a_second_copy_of_the_message_finds_nothing(django_capture_on_commit_callbacks):

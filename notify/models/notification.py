@@ -143,6 +143,10 @@ class Notification(models.Model):
                 fields=["client_reference"], name="notification_client_ref", condition=~Q(client_reference="")
             ),
             models.Index(fields=["recipient_hash"], name="notification_recipient"),
+            # letters.scan_letters and check_precompiled_letter_state
+            models.Index(
+                fields=["created_at"], name="notification_unscanned", condition=Q(status="pending-virus-check")
+            ),
             # providers/unknown.py: held for a person
             models.Index(
                 fields=["provider_name"],

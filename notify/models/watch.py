@@ -22,11 +22,26 @@ class Alert(models.Model):
     acknowledged_at = models.DateTimeField(null=True, blank=True)
     snoozed_until = models.DateTimeField(null=True, blank=True)
     resolved_at = models.DateTimeField(null=True, blank=True)
+    # Who was told, by each channel; written by notify/telling.py only. Due: not before; empty is at once.
+    email_told_at = models.DateTimeField(null=True, blank=True)
+    email_due_at = models.DateTimeField(null=True, blank=True)
+    email_claimed_at = models.DateTimeField(null=True, blank=True)
+    email_attempts = models.PositiveIntegerField(default=0)
+    email_lapses = models.PositiveIntegerField(default=0, help_text="Tries a crash cut off.")
+    email_error = models.CharField(max_length=200, blank=True)
+    webhook_told_at = models.DateTimeField(null=True, blank=True)
+    webhook_due_at = models.DateTimeField(null=True, blank=True)
+    webhook_claimed_at = models.DateTimeField(null=True, blank=True)
+    webhook_attempts = models.PositiveIntegerField(default=0)
+    webhook_lapses = models.PositiveIntegerField(default=0, help_text="Tries a crash cut off.")
+    webhook_error = models.CharField(max_length=200, blank=True)
+    untold_logged_at = models.DateTimeField(null=True, blank=True)
 
     objects = AlertQuerySet.as_manager()
 
     class Meta:
         ordering = ["-last_seen_at"]
+        # No index for notify.send_alerts on purpose: the open ones are few, and the constraint's index holds just them.
         constraints = [
             models.UniqueConstraint(
                 fields=["kind", "scope"], condition=Q(resolved_at__isnull=True), name="alert_open_once"

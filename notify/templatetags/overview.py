@@ -1,11 +1,11 @@
-"""The numbers on the admin's first page."""
+"""The numbers on the admin's first page, and the sentences on top of every page."""
 
 from typing import Any
 
 from django import template
 
 from notify import floors
-from notify.panels import Fact
+from notify.panels import Banner, Fact
 
 register = template.Library()
 
@@ -16,3 +16,15 @@ def overview(context: dict[str, Any]) -> list[Fact]:
     user = context["request"].user
     facts = [fact for found in reversed(floors.ask("panels").values()) for fact in found]
     return [fact for fact in facts if user.has_perm(fact.permission)]
+
+
+@register.simple_tag
+def banners() -> list[Banner]:
+    """Ask every floor for what every page must say."""
+    return [banner for found in floors.ask("banners").values() for banner in found]
+
+
+@register.filter
+def may_follow(user: Any, banner: Banner) -> bool:
+    """Say whether a person may see where a banner leads."""
+    return user.has_perm(banner.permission)

@@ -13,7 +13,7 @@ from django.urls import reverse
 
 from notify import admin_base
 from notify.alerts import raise_alert
-from notify.models import Alert, Notification, Service, Template, TemplateVersion
+from notify.models import Notification, Service, Template, TemplateVersion
 from notify.testing import make_notification, make_service, make_template
 
 pytestmark = pytest.mark.django_db
@@ -143,20 +143,6 @@ def test_a_letter_template_travels_second_class_unless_told(admin_client):
     form = template_form(make_service(), notification_type="letter", subject="A subject")
     admin_client.post("/admin/notify/template/add/", form)
     assert Template.objects.get().postage == "second"
-
-
-def test_open_alerts_are_listed_first_and_acknowledged_once(admin_client):
-    raise_alert("job-stalled", "job 1", "It stopped.", now=WINTER)
-    alert = Alert.objects.get()
-    Alert.objects.create(kind="job-stalled", scope="job 2", message="Over.", resolved_at=WINTER)
-    assert list(admin_client.get("/admin/notify/alert/").context["cl"].queryset) == [alert]
-    action = {"action": "acknowledge", "_selected_action": [str(alert.pk)]}
-    for told in ("Acknowledged: 1.", "Acknowledged: 0."):
-        assert told in admin_client.post("/admin/notify/alert/", action, follow=True).content.decode()
-    alert.refresh_from_db()
-    assert alert.acknowledged_at is not None
-    assert len(admin_client.get("/admin/notify/alert/?state=all").context["cl"].queryset) == 2
-    assert len(admin_client.get("/admin/notify/alert/?state=resolved").context["cl"].queryset) == 1
 
 
 def test_the_overview_counts_open_alerts_and_hides_what_a_person_may_not_see(admin_client, client):

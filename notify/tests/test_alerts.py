@@ -6,20 +6,31 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db import IntegrityError, transaction
 
-from notify.alerts import close_alert, raise_alert
+from notify.alerts import acknowledge, close_alert, raise_alert, snooze, state_of, unsnooze
 from notify.models import Alert
 from notify.tests.together import together
 
 NOW = datetime(2026, 10, 25, 1, 30, tzinfo=UTC)
-HOUR = timedelta(hours=1)
+HOUR, SECOND = timedelta(hours=1), timedelta(seconds=1)
+
+
+@pytest.fixture
+def raised(db, django_capture_on_commit_callbacks):
+    """Raise an alert in a transaction of its own that is committed."""
+
+    def commit(kind, scope, message, *, now):
+        with django_capture_on_commit_callbacks(execute=True):
+            raise_alert(kind, scope, message, now=now)
+
+    return commit
 
 
 def errors(caplog) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
 
 
-def test_a_new_alert_is_stored_and_logged_as_an_error(db, caplog):
-    raise_alert("job-stalled", "job 7", "It stopped. Look at it.", now=NOW)
+def test_a_new_alert_is_stored_and_logged_as_an_error(raised, caplog):
+    raised("job-stalled", "job 7", "It stopped. Look at it.", now=NOW)
     alert = Alert.objects.get()
     assert (alert.kind, alert.scope, alert.message) == ("job-stalled", "job 7", "It stopped. Look at it.")
     assert (alert.times_seen, alert.first_seen_at, alert.last_seen_at) == (1, NOW, NOW)
@@ -27,18 +38,18 @@ def test_a_new_alert_is_stored_and_logged_as_an_error(db, caplog):
     assert errors(caplog) == ["Alert job-stalled for job 7: It stopped. Look at it."]
 
 
-def test_the_same_alert_again_counts_and_is_not_logged_again(db, caplog):
+def test_the_same_alert_again_counts_and_is_not_logged_again(raised, caplog):
     for hours in range(3):
-        raise_alert("job-stalled", "job 7", f"Seen {hours}", now=NOW + hours * HOUR)
+        raised("job-stalled", "job 7", f"Seen {hours}", now=NOW + hours * HOUR)
     alert = Alert.objects.get()
     assert (alert.times_seen, alert.first_seen_at, alert.last_seen_at) == (3, NOW, NOW + 2 * HOUR)
     assert alert.message == "Seen 2"
     assert len(errors(caplog)) == 1
 
 
-def test_another_kind_or_scope_is_another_alert(db, caplog):
+def test_another_kind_or_scope_is_another_alert(raised, caplog):
     for kind, scope in (("a", "1"), ("a", "2"), ("b", "1")):
-        raise_alert(kind, scope, "", now=NOW)
+        raised(kind, scope, "", now=NOW)
     assert Alert.objects.open().count() == len(errors(caplog)) == 3
 
 
@@ -50,15 +61,80 @@ def test_an_acknowledged_or_snoozed_alert_goes_on_counting(db):
     assert (alert.times_seen, alert.acknowledged_at, alert.snoozed_until) == (2, NOW, NOW + HOUR)
 
 
-def test_it_resolves_and_opens_anew(db, caplog):
-    raise_alert("a", "1", "", now=NOW)
+def test_it_resolves_and_opens_anew(raised, caplog):
+    raised("a", "1", "", now=NOW)
     assert close_alert("a", "1", now=NOW + HOUR) == 1
     assert Alert.objects.get().resolved_at == NOW + HOUR
-    raise_alert("a", "1", "", now=NOW + 2 * HOUR)
+    raised("a", "1", "", now=NOW + 2 * HOUR)
     assert Alert.objects.count() == 2
     assert Alert.objects.open().get().times_seen == 1
     assert Alert.objects.get(resolved_at__isnull=False).times_seen == 1
     assert len(errors(caplog)) == 2
+
+
+def test_what_is_taken_back_is_not_logged(db, caplog, django_capture_on_commit_callbacks):
+    with django_capture_on_commit_callbacks(execute=True):
+        with transaction.atomic():
+            raise_alert("a", "1", "taken back", now=NOW)
+            transaction.set_rollback(True)
+        assert errors(caplog) == []
+        raise_alert("a", "1", "kept", now=NOW)
+        assert errors(caplog) == []
+    assert errors(caplog) == ["Alert a for 1: kept"]
+
+
+def test_a_person_acknowledges_once_and_only_what_is_open(db):
+    alerts = {name: Alert.objects.create(kind="a", scope=name, message="") for name in ("open", "other", "resolved")}
+    Alert.objects.filter(scope="resolved").update(resolved_at=NOW)
+    keys = [alert.pk for alert in alerts.values() if alert.scope != "other"]
+    assert [alert.scope for alert in acknowledge(keys, now=NOW)] == ["open"]
+    assert acknowledge(keys, now=NOW + HOUR) == []
+    assert set(Alert.objects.values_list("scope", "acknowledged_at")) == {
+        ("open", NOW), ("other", None), ("resolved", None),
+    }  # fmt: skip
+
+
+def test_a_snooze_lasts_until_its_moment_and_ends_earlier_by_hand(db):
+    raise_alert("a", "1", "", now=NOW)
+    alert = Alert.objects.get()
+    assert snooze([alert.pk], until=NOW + HOUR) == [alert]
+    assert snooze([alert.pk], until=NOW + HOUR) == []
+    alert.refresh_from_db()
+    assert [state_of(alert, NOW + HOUR + moment) for moment in (-SECOND, 0 * HOUR)] == ["snoozed", "open"]
+    assert Alert.objects.snoozed(NOW + HOUR - SECOND).get() == alert
+    assert not Alert.objects.snoozed(NOW + HOUR).exists()
+    assert Alert.objects.unattended(NOW + HOUR).get() == alert
+    assert unsnooze([alert.pk], now=NOW + HOUR) == []
+    assert unsnooze([alert.pk], now=NOW) == [alert]
+    assert unsnooze([alert.pk], now=NOW) == []
+    assert Alert.objects.get().snoozed_until is None
+
+
+def test_every_alert_is_in_the_list_of_its_state(db):
+    states = {
+        "open": {},
+        "acknowledged": {"acknowledged_at": NOW},
+        "snoozed": {"acknowledged_at": NOW, "snoozed_until": NOW + HOUR},
+        "resolved": {"acknowledged_at": NOW, "snoozed_until": NOW + HOUR, "resolved_at": NOW},
+    }
+    for state, fields in states.items():
+        Alert.objects.create(kind="a", scope=state, message="", **fields)
+    found = {
+        "open": Alert.objects.unattended(NOW),
+        "acknowledged": Alert.objects.acknowledged(NOW),
+        "snoozed": Alert.objects.snoozed(NOW),
+        "resolved": Alert.objects.resolved(),
+    }
+    for state, rows in found.items():
+        assert [(alert.scope, state_of(alert, NOW)) for alert in rows] == [(state, state)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_that_acknowledge_at_the_same_moment_change_it_once():
+    for turn in range(5):
+        alert = Alert.objects.create(kind="race", scope=str(turn), message="")
+        changed = together(*[lambda alert=alert: acknowledge([alert.pk], now=NOW)] * 2)
+        assert sorted(map(len, changed)) == [0, 1]
 
 
 def test_closing_what_is_not_open_closes_nothing(db):

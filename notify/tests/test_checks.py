@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import pytest
 from django.conf import settings as project
 
 from notify import checks, schedule
@@ -50,6 +51,36 @@ def test_callbacks_that_may_reach_inside_are_warned_of_in_production_only(settin
     assert checks.check_trusted_targets(None) == []
     settings.PRODUCTION = True
     assert ids(checks.check_trusted_targets(None)) == ["notify.W001"]
+
+
+@pytest.mark.parametrize(
+    ("emails", "url", "found"),
+    [
+        ([], "", []),
+        (["ops@example.org"], "https://hooks.example.org/secret", []),
+        (["ops@example.org", "duty"], "", ["notify.E010"]),
+        ([], "hooks.example.org/secret", ["notify.E011"]),
+        ([], "file:///etc/passwd", ["notify.E011"]),
+        ([], "https:///secret", ["notify.E011"]),
+    ],
+)
+def test_addresses_of_alerts_that_can_never_work_are_named(settings, emails, url, found):
+    settings.ALERT_EMAILS, settings.ALERT_WEBHOOK_URL = emails, url
+    problems = checks.check_alert_addresses(None)
+    assert ids(problems) == found
+    assert "secret" not in str(problems)
+
+
+def test_in_production_somebody_must_hear_of_alerts(settings):
+    settings.PRODUCTION, settings.ALERTS_ENABLED = True, True
+    settings.ALERT_EMAILS, settings.ALERT_WEBHOOK_URL = [], ""
+    assert ids(checks.check_somebody_is_told(None)) == ["notify.W010"]
+    settings.ALERT_EMAILS = ["ops@example.org"]
+    assert checks.check_somebody_is_told(None) == []
+    settings.ALERTS_ENABLED = False
+    assert ids(checks.check_somebody_is_told(None)) == ["notify.W010"]
+    settings.PRODUCTION = False
+    assert checks.check_somebody_is_told(None) == []
 
 
 def test_manage_check_is_quick_and_starts_no_database_server(tmp_path):

@@ -1,13 +1,15 @@
 """What goes when retention ends, and what stays."""
 
+import shutil
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from callbacks.models import Callback
 from letters.models import Letter
 from notify import deletion
-from notify.models import DailyTotal, DataRetention, Notification
+from notify.models import Alert, DailyTotal, DataRetention, Notification
 from notify.testing import make_endpoint, make_job, make_letter, make_notification, make_provider, make_template
 from providers.models import Receipt
 
@@ -122,3 +124,25 @@ def test_nothing_due_is_zero_and_what_is_due_is_listed_without_touching_it():
     due = deletion.due(now=NOW)
     assert (due.count, due.oldest, due.keys) == (1, OLD, [str(row.pk)])
     assert Notification.objects.exists()
+
+
+def test_a_failure_of_one_service_is_alerted_until_it_succeeds():
+    bad, good = (make_letter(status="delivered", created_at=OLD) for _ in range(2))
+    scope = f"service {bad.notification.service_id}, letter"
+    path = Path(bad.pdf.storage.path(bad.pdf.name))
+    path.unlink()
+    (path / "in the way").mkdir(parents=True)  # what is there cannot be deleted as a file
+    for nights in range(2):
+        deletion.delete_past_retention(now=NOW + timedelta(days=nights))
+    assert not Notification.objects.filter(pk=good.notification_id).exists()
+    assert Notification.objects.get().pk == bad.notification_id
+    alert = Alert.objects.get()
+    assert (alert.kind, alert.scope, alert.times_seen, alert.resolved_at) == ("retention-failed", scope, 2, None)
+    assert "OSError" in alert.message
+    assert str(path) not in alert.message
+    shutil.rmtree(path)
+    deletion.delete_past_retention(now=NOW + timedelta(days=2))
+    assert not Notification.objects.exists()
+    assert Alert.objects.get().resolved_at == NOW + timedelta(days=2)
+    deletion.delete_past_retention(now=NOW + timedelta(days=3))
+    assert Alert.objects.get().times_seen == 2

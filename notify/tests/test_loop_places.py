@@ -2,7 +2,9 @@
 
 import threading
 import time
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.db import Error, connection, transaction
@@ -30,7 +32,8 @@ def test_a_loop_inside_a_transaction_never_begins(db):
 class Holder:
     """Another connection that holds a place of a loop until it is told to let go (or its connection is cut)."""
 
-    def __init__(self, name: str, *, dies: bool = False) -> None:
+    def __init__(self, name: str, *, dies: bool = False, inside: Any = nullcontext) -> None:
+        self.inside = inside
         self.name, self.dies, self.taken, self.let_go, self.pid = name, dies, None, threading.Event(), 0
         self.ready = threading.Event()
         self.thread = threading.Thread(target=self.hold)
@@ -39,7 +42,8 @@ class Holder:
         try:
             connection.ensure_connection()
             self.pid = connection.connection.info.backend_pid
-            with loops.slot(self.name) as self.taken:
+            with loops.slot(self.name) as self.taken, self.inside():
+                Notification.objects.exists()  # a transaction begins with its first statement
                 self.ready.set()
                 self.let_go.wait(10)
         except Error:
@@ -62,6 +66,29 @@ class Holder:
 def one_place(db, settings):
     settings.LOOP_SLOTS = 1
     return settings
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("inside", [nullcontext, transaction.atomic])
+def test_a_frozen_holder_keeps_nobody_out_for_long_wherever_it_stopped(settings, inside):
+    settings.LOOP_SLOTS, settings.LOOP_FROZEN_AFTER = 1, SECOND
+    with Holder("test", dies=True, inside=inside) as frozen:
+        assert frozen.taken
+        with loops.slot("test") as mine:
+            assert not mine
+        time.sleep(1.5)
+        with loops.slot("test") as mine:
+            assert mine
+
+
+@pytest.mark.django_db(transaction=True)
+def test_whoever_gave_a_place_back_may_be_idle(settings):
+    with loops.slot("test") as mine:
+        assert mine
+    with connection.cursor() as cursor:
+        for setting in ("idle_session_timeout", "idle_in_transaction_session_timeout"):
+            cursor.execute(f"SHOW {setting}")
+            assert cursor.fetchone() == ("0",)
 
 
 def test_when_all_places_are_taken_a_nudge_returns_at_once(one_place):

@@ -30,6 +30,8 @@ def judge(error: Exception) -> Result:
         code = error.smtp_code
         return _by_code(code) if code == TOO_LARGE else later(f"the sender was refused with {code}")
     if isinstance(error, smtplib.SMTPDataError):
+        if not 400 <= error.smtp_code < 600:  # a line without a code, after the message: it may well be taken
+            return Result(Outcome.UNKNOWN, "answered, but not in its own format")
         return _by_code(error.smtp_code)
     if isinstance(error, AnymailRecipientsRefused):
         return Result(Outcome.REFUSED, "the provider refused the recipient")

@@ -24,8 +24,8 @@ def read_ledger(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-async def send(running, name, *, ids):
-    config = {"url": f"{running.url}/{name}/", "api_key": "key", "timeout": "5"}
+async def send(running, name, *, ids, timeout="5"):
+    config = {"url": f"{running.url}/{name}/", "api_key": "key", "timeout": timeout}
     backend = BACKENDS[name](config)
     async with client_session(limit=20) as session:
         messages = [Message(id, "+447700900123", "Hello Ann", "Council") for id in ids]
@@ -206,6 +206,22 @@ def test_a_ledger_is_begun_anew_and_belongs_to_one_simulator(tmp_path):
     options.ledger.write_text("old\n")
     asyncio.run(run())
     assert options.ledger.read_text() == ""
+
+
+@pytest.mark.parametrize("name", ["mmg", "firetext"])
+@pytest.mark.parametrize(
+    ("rate", "outcome", "reason"),
+    [("drip_rate", "dripped", "no answer within"), ("garbage_rate", "garbled", "not in its own format")],
+)
+def test_a_provider_that_drips_or_babbles_has_the_message_and_nobody_knows(name, rate, outcome, reason, tmp_path):
+    async def run():
+        async with simulator.start(Options(ledger=tmp_path / "l", answer_delay=0, **{rate: 1.0})) as running:
+            return await send(running, name, ids=["a"], timeout="0.5")
+
+    [result] = asyncio.run(run())
+    assert (result.outcome, reason in result.reason) == ("unknown", True)
+    assert [(line["id"], line["outcome"]) for line in read_ledger(tmp_path / "l")] == [("a", outcome)]
+    assert outcome in simulator.TAKEN
 
 
 def test_rates_may_reach_the_edge(tmp_path):

@@ -41,6 +41,7 @@ def send(path, **options):
         ({"try_later_rate": 1}, "try-later", "try-later"),
         ({"cut_rate": 1}, "unknown", "cut"),
         ({"hang_rate": 1}, "unknown", "hung"),
+        ({"garbage_rate": 1}, "unknown", "garbled"),
     ],
 )
 def test_each_fate_is_what_our_backend_makes_of_it_and_is_in_the_ledger(tmp_path, rates, outcome, entered):

@@ -36,6 +36,8 @@ HELP = {
     "try_later_rate": (float, "messages put off with Retry-After"),
     "cut_rate": (float, "messages taken, with the line cut instead of an answer"),
     "hang_rate": (float, "messages taken and never answered"),
+    "drip_rate": (float, "messages taken and answered without an end, a byte at a time"),
+    "garbage_rate": (float, "messages taken and answered with nonsense"),
     "duplicate_rate": (float, "receipts sent twice"),
     "callback_failure_rate": (float, "callbacks answered with 500"),
 }

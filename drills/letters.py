@@ -1,0 +1,217 @@
+"""Fault drills of letters with real processes: each letter ends in exactly one zip, or failed because its PDF is wrong.
+
+    python -m drills.letters [--seed N] [--only NAME] [--letters N] [--kills N]
+
+The same seed makes the same random choices. Exit status 1 when anything is lost, doubled or does not hold.
+"""
+
+import argparse
+import random
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from drills.house import House, NotAsExpected, open_house
+from drills.letters_made import make_letters, spoil, standing
+from notify.processes import Process, ProcessDied, StopAsked
+
+STOPPED = 130
+BUSY = 3  # exit status of a command that finds another at work
+WORKERS = 4
+SPOILED = 0.02  # of the letters
+FIRST_DAY = date(2026, 1, 5)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one drill. broken: a sentence for whatever does not hold."""
+
+    drill: str
+    done: str
+    letters: int
+    lost: int
+    doubled: int
+    broken: Sequence[str]
+    seconds: float
+
+    @property
+    def survived(self) -> bool:
+        """Whether each letter is where it must be and everything holds."""
+        return not (self.lost or self.doubled or self.broken)
+
+
+@dataclass
+class Site:
+    """What a drill works with: the house, its dice, its letters and the day they are collated."""
+
+    house: House
+    chance: random.Random
+    day: date
+    keys: list[str]
+    kills: int
+    spoiled: list[str]
+
+    def collate(self, name: str) -> Process:
+        """Start the print run of the day."""
+        return self.house.processes.start(name, "manage.py", "collate_letters", "--day", str(self.day))
+
+    def finish(self) -> None:
+        """Run it to its end."""
+        self.house.run("manage.py", "collate_letters", "--day", str(self.day))
+
+    def handed_over(self) -> int:
+        """Return how many zips were handed over."""
+        sql = "SELECT count(*) FROM letters_printfile f JOIN letters_printrun r ON r.id = f.print_run_id "
+        return self.house.query(sql + "WHERE r.day = %s AND f.uploaded_at IS NOT NULL", self.day)[0][0]
+
+    def wait_for_end(self, members: Sequence[Process]) -> None:
+        """Wait until these processes are gone."""
+        self.house.wait(lambda: None not in {one.status for one in members}, lambda: "some still run", alive=False)
+        for one in members:
+            self.house.processes.members.pop(one.name, None)
+
+
+def kills(site: Site) -> str:
+    """Kill the process that collates again and again, each time at a random moment of its work."""
+    done = 0
+    for number in range(site.kills):
+        member = site.collate("collating")
+        wanted = site.handed_over() + site.chance.randrange(3)
+        site.house.wait(
+            lambda member=member, wanted=wanted: member.status is not None or site.handed_over() > wanted,
+            lambda: f"{site.handed_over()} zips",
+            alive=False,
+        )
+        site.house.pause(site.chance.uniform(0, 0.05))
+        done += member.status is None
+        member.kill()
+        site.house.processes.members.pop("collating", None)
+        if number == 0 and not done:
+            raise NotAsExpected("The print run was over before the first kill: give it more --letters.")
+    site.finish()
+    return f"{done} kills between the first zip and the last"
+
+
+def together(site: Site) -> str:
+    """Several processes collate the same day at once; one works, and the others say so."""
+    members = [site.collate(f"collating-{number}") for number in range(WORKERS)]
+    site.wait_for_end(members)
+    statuses = sorted(one.status for one in members)
+    if set(statuses) - {0, BUSY}:
+        raise ProcessDied("\n".join(one.tail() for one in members if one.status not in (0, BUSY)))
+    site.finish()
+    return f"{WORKERS} processes at once, {statuses.count(BUSY)} of them turned away"
+
+
+def wrong_files(site: Site) -> str:
+    """Remove, change or truncate some PDFs: these letters fail and the others go."""
+    site.spoiled = site.chance.sample(site.keys, max(3, int(len(site.keys) * SPOILED)))
+    done = spoil(site.house, site.spoiled, site.chance)
+    site.finish()
+    return ", ".join(f"{count} PDFs {how}" for how, count in sorted(done.items()))
+
+
+def spoiled_while_killed(site: Site) -> str:
+    """Kill it with zips assigned and not handed over, then spoil PDFs: packed again, those are left out."""
+    member = site.collate("collating")
+    site.house.wait(lambda: site.handed_over() >= 1 or member.status is not None, lambda: "no zip yet", alive=False)
+    member.kill()
+    site.house.processes.members.pop("collating", None)
+    sql = "SELECT notification_id::text FROM letters_letter l LEFT JOIN letters_printfile f ON f.id = l.print_file_id "
+    waiting = site.house.query(sql + "WHERE f.uploaded_at IS NULL AND l.notification_id = ANY(%s::uuid[])", site.keys)
+    # What lies whole at the provider already was handed over, whatever happens to its PDFs later.
+    sql = "SELECT l.notification_id::text, f.name FROM letters_letter l JOIN letters_printfile f "
+    lying = dict(site.house.query(sql + "ON f.id = l.print_file_id WHERE f.uploaded_at IS NULL"))
+    open_still = [
+        key for (key,) in waiting if key not in lying or not (site.house.var / "postal" / lying[key]).exists()
+    ]
+    if not open_still:
+        raise NotAsExpected("Everything was handed over before the kill: give it more --letters.")
+    site.spoiled = site.chance.sample(sorted(open_still), max(1, len(open_still) // 50))
+    spoil(site.house, site.spoiled, site.chance)
+    site.finish()
+    return f"killed with {len(open_still):,} letters open, {len(site.spoiled)} PDFs spoiled then"
+
+
+DRILLS: dict[str, Callable[[Site], str]] = {
+    "kills": kills,
+    "together": together,
+    "wrong-files": wrong_files,
+    "spoiled-while-killed": spoiled_while_killed,
+}
+
+
+def run_drill(house: House, name: str, *, seed: int, letters: int, kills: int) -> Outcome:
+    """Run one drill, stop its processes and judge what is left behind."""
+    from notify.clock import print_deadline
+
+    house.begin()
+    begun, chance = time.monotonic(), random.Random(f"{seed} {name}")
+    day = FIRST_DAY + timedelta(days=list(DRILLS).index(name))
+    keys = make_letters(letters, chance, created_at=print_deadline(day) - timedelta(hours=1))
+    site = Site(house, chance, day, keys, kills, [])
+    broken = []
+    try:
+        done = DRILLS[name](site)
+    except (NotAsExpected, ProcessDied) as error:
+        done, broken = "not to its end", [str(error)]
+    house.processes.stop(within=0)
+    lost, doubled, found = standing(house, keys, spoiled=site.spoiled)
+    broken += found + house.broken()
+    return Outcome(name, done, letters, lost, doubled, broken, time.monotonic() - begun)
+
+
+def show(outcomes: Sequence[Outcome]) -> None:
+    """Print one table, and below it what does not hold."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="Fault drills of letters", title_justify="left")
+    for name in ("drill", "what was done", "letters", "lost", "doubled", "invariants", "seconds"):
+        table.add_column(name, justify="left" if name in ("drill", "what was done", "invariants") else "right")
+    for one in outcomes:
+        counts = [f"{count:,}" for count in (one.letters, one.lost, one.doubled)]
+        table.add_row(one.drill, one.done, *counts, "broken" if one.broken else "hold", f"{one.seconds:.0f}")
+    console = Console(width=max(150, Console().width))
+    console.print(table)
+    for one in outcomes:
+        for sentence in one.broken:
+            console.print(f"{one.drill}: {sentence}", markup=False, highlight=False)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the drills; returns the exit status."""
+    options = _read(arguments)
+    print(f"Seed {options.seed}", flush=True)
+    outcomes: list[Outcome] = []
+    # Small zips, so that there is something to kill between.
+    settings = {"LETTER_ZIP_FILES_LIMIT": str(max(5, options.letters // 50))}
+    try:
+        with open_house(settings) as house:
+            for name in options.only or DRILLS:
+                outcome = run_drill(house, name, seed=options.seed, letters=options.letters, kills=options.kills)
+                print(f"{name}: {'survived' if outcome.survived else 'NOT SURVIVED'}", flush=True)
+                outcomes.append(outcome)
+    except StopAsked:
+        print("Stopped.")
+        return STOPPED
+    show(outcomes)
+    return 0 if all(one.survived for one in outcomes) else 1
+
+
+def _read(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m drills.letters", description="Fault drills of letters.")
+    parser.add_argument("--seed", type=int, default=random.randrange(1_000_000), help="of the random choices")
+    parser.add_argument("--only", action="append", choices=DRILLS, help="this drill (may be given several times)")
+    parser.add_argument("--letters", type=int, default=5_000, help="per drill (default: 5,000)")
+    parser.add_argument("--kills", type=int, default=12, help="while it collates (default: 12)")
+    options = parser.parse_args(arguments)
+    if options.letters < 100 or options.kills < 1:
+        parser.error("--letters must be 100 or more, and --kills 1 or more.")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,123 @@
+"""Faults while messages are sent: the worker is killed, frozen or told to stop; the provider has a bad day."""
+
+import random
+import time
+from collections.abc import Callable
+
+from drills.house import House, NotAsExpected
+from drills.sending_line import ON_WIRE, Line, thaw
+
+ENDS_WITHIN = 15.0  # seconds from SIGTERM until what is on the wire is finished and the worker gone
+PAUSE = 0.3  # seconds at most from the chosen message to the fault, so that it falls anywhere between claim and result
+SLOW = ("--answer-delay", "0.1")
+BAD_DAY = (
+    "--answer-delay", "0.02", "--cut-rate", "0.05", "--hang-rate", "0.01", "--drip-rate", "0.01", "--garbage-rate",
+    "0.05", "--try-later-rate", "0.1", "--refuse-rate", "0.05",
+)  # fmt: skip
+Told = tuple[str, Line]
+
+
+def kills_held(house: House, chance: random.Random, *, rows: int, kills: int) -> Told:
+    """Kill the worker while it sends, with providers whose messages of unknown outcome are held: none goes twice."""
+    line = Line(house, rows, policy="hold", simulator=SLOW)
+    _kill_often(line, chance, rows=rows, kills=kills)
+    held = _held(line)
+    if held != line.in_air:
+        raise NotAsExpected(f"{len(line.in_air):,} messages were in the air, but {len(held):,} are held.")
+    return f"{kills} kills, {len(held)} messages in the air, all of them held", line
+
+
+def kills_resent(house: House, chance: random.Random, *, rows: int, kills: int) -> Told:
+    """The same with providers whose messages of unknown outcome are sent once more: each may have arrived twice."""
+    line = Line(house, rows, policy="resend_once", simulator=SLOW)
+    _kill_often(line, chance, rows=rows, kills=kills)
+    line.doubled_allowed = kills * ON_WIRE
+    twice = sum(count.total() - 1 for count in line.ledger().values() if count.total() > 1)
+    return f"{kills} kills, {len(line.in_air)} messages in the air, {twice} of them arrived twice", line
+
+
+def frozen(house: House, chance: random.Random, *, rows: int, kills: int) -> Told:
+    """Freeze a worker past its leases while another one goes on; awake again, it changes nothing it lost."""
+    line = Line(house, rows, policy="hold", simulator=SLOW)
+    worker = line.start_worker()
+    line.wait_until_sent(int(rows * chance.uniform(0.1, 0.3)))
+    line.freeze(worker)
+    if not line.in_air:
+        raise NotAsExpected("Nothing was in the air when the worker was frozen.")
+    line.start_worker("other")
+    line.wait_until_settled()
+    before = _held(line)
+    thaw(worker)
+    house.pause(2)
+    line.wait_until_settled()
+    if (before, _held(line)) != (line.in_air, line.in_air):
+        raise NotAsExpected(f"In the air: {len(line.in_air)}; held: {len(before)}, later {len(_held(line))}.")
+    return f"frozen with {len(line.in_air)} messages in the air, all of them held", line
+
+
+def told_to_stop(house: House, chance: random.Random, *, rows: int, kills: int) -> Told:
+    """Tell the worker to stop: it finishes what is on the wire, leaves no lease behind and is gone in time."""
+    line = Line(house, rows, policy="hold", simulator=("--answer-delay", "0.5"))
+    worker = line.start_worker()
+    slowest, on_wire = 0.0, 0
+    for turn in range(2):
+        line.wait_until_sent(line.sent() + max(1, int(rows * chance.uniform(0.05, 0.1))))
+        on_wire += len(line.claimed())
+        begun = time.monotonic()
+        worker.signal(15)
+        if not worker.wait(ENDS_WITHIN):
+            raise NotAsExpected(f"The worker was not gone {ENDS_WITHIN:g} seconds after SIGTERM.")
+        slowest = max(slowest, time.monotonic() - begun)
+        if left := line.claimed():
+            raise NotAsExpected(f"{len(left)} leases were left behind at stop {turn + 1}.")
+        worker.start()
+    line.wait_until_settled()
+    if held := _held(line):
+        raise NotAsExpected(f"{len(held)} messages are of unknown outcome after orderly stops.")
+    return f"2 stops with {on_wire} messages on the wire, gone within {slowest:.1f} s", line
+
+
+def bad_day(house: House, chance: random.Random, *, rows: int, kills: int) -> Told:
+    """Let the provider cut lines, hang, drip, babble, put off and refuse."""
+    line = Line(house, rows, policy="hold", simulator=(*BAD_DAY, "--seed", str(chance.randrange(10**6))))
+    line.start_worker()
+    line.wait_until_settled()
+    fates = {fate: 0 for fate in ("cut", "hung", "dripped", "garbled", "try-later", "refused")}
+    for counts in line.ledger().values():
+        fates = {fate: number + counts[fate] for fate, number in fates.items()}
+    if missing := [fate for fate, number in fates.items() if not number]:
+        raise NotAsExpected(f"The provider never did this: {', '.join(missing)}. Give it more --rows.")
+    return ", ".join(f"{number} {fate}" for fate, number in fates.items()), line
+
+
+def _kill_often(line: Line, chance: random.Random, *, rows: int, kills: int) -> None:
+    """Kill and start again at random moments, each while something is in the air; then let it come to its end."""
+    worker = line.start_worker()
+    for number in range(kills):
+        mark = int(rows * (number + chance.random()) / (kills + 1) * 0.9)
+        line.wait_until_sent(max(mark, line.sent() + 1))
+        line.house.pause(chance.uniform(0, PAUSE))
+        before = len(line.in_air)
+        line.kill(worker)
+        if len(line.in_air) == before:
+            raise NotAsExpected("Nothing was in the air at a kill: give it more --rows, or fewer --kills.")
+        worker.start()
+    line.wait_until_settled()
+
+
+def _held(line: Line) -> set[str]:
+    found = line.house.query(
+        "SELECT id::text FROM notify_notification WHERE job_id = ANY(%s::uuid[]) AND status = 'created' "
+        "AND due_at IS NULL AND unknown_outcomes > 0",
+        line.house.jobs,
+    )
+    return {key for (key,) in found}
+
+
+DRILLS: dict[str, Callable[..., Told]] = {
+    "kills-held": kills_held,
+    "kills-resent": kills_resent,
+    "frozen": frozen,
+    "told-to-stop": told_to_stop,
+    "bad-day": bad_day,
+}

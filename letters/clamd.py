@@ -1,0 +1,158 @@
+"""Our own client of clamd, the virus scanner: one INSTREAM per file, over its local socket or TCP.
+
+ScannerError
+├── Away      it cannot be reached, cut the line, took too long, or lets the test virus through: nothing is known
+└── Declined  it did not judge this very file (over its size limit, say), and is well: nothing is known either
+clamd says OK to an empty stream, so an empty file is never asked about. A clean answer is believed only while the
+scanner has shown lately that it finds the test virus (`self_test`).
+"""
+
+import socket
+import time
+from contextlib import closing
+from datetime import timedelta
+from typing import BinaryIO
+
+from django.conf import settings
+
+TESTED_FOR = 600.0  # seconds a passed self-test is believed
+CHUNK = 64 * 1024  # bytes
+_NOT_LOOKED_INTO = "Heuristics.Limits.Exceeded"  # with AlertExceedsMax: no virus, and no clean bill either
+_ANSWER_LIMIT = 4_096  # bytes
+_CONNECT = 5.0  # seconds
+_TEST_WITHIN = timedelta(seconds=10)
+# The EICAR test file, in two parts so that no scanner takes offence at this one.
+_EICAR = rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD-" + b"ANTIVIRUS-TEST-FILE!$H+H*"
+_passed: dict[str, float] = {}  # address → monotonic moment of the last passed self-test
+
+
+class ScannerError(Exception):
+    """There is no verdict; the text says why, without anything of the file."""
+
+
+class Away(ScannerError):
+    """The scanner as a whole is of no use just now."""
+
+
+class Declined(ScannerError):
+    """The scanner did not judge this file."""
+
+
+def scan(file: BinaryIO, *, within: timedelta | None = None) -> str:
+    """Return "" where the file is clean, else the name of what was found. Raises ScannerError where nobody knows.
+
+    file: read from its start. within: wall clock, LETTER_SCAN_TIMEOUT unless said otherwise.
+    """
+    self_test()
+    file.seek(0)
+    first = file.read(CHUNK)
+    if not first:
+        raise Declined("the file is empty")
+    try:
+        return _ask(first, file, within or settings.LETTER_SCAN_TIMEOUT)
+    except Away as trouble:
+        _passed.clear()
+        self_test()  # raises where the scanner is away; one that is well had its trouble with this very file
+        raise Declined(str(trouble)) from None
+
+
+def self_test() -> None:
+    """Make sure the scanner finds the test virus; remembered for TESTED_FOR seconds. Raises ScannerError."""
+    address = settings.CLAMD_SOCKET
+    if not address:
+        raise Away("CLAMD_SOCKET is not set, so no virus scanner is asked")
+    if time.monotonic() - _passed.get(address, -TESTED_FOR) < TESTED_FOR:
+        return
+    if not _ask(_EICAR, None, _TEST_WITHIN):
+        raise Away("the virus scanner let the EICAR test file through; are its signatures loaded?")
+    _passed[address] = time.monotonic()
+
+
+def _ask(first: bytes, rest: BinaryIO | None, within: timedelta) -> str:
+    """Send one stream and read the verdict."""
+    until = time.monotonic() + within.total_seconds()
+    try:
+        with closing(_connect()) as line:
+            return _verdict(_exchange(line, first, rest, until))
+    except TimeoutError:
+        raise Away("the virus scanner did not answer in time") from None
+    except (OSError, ValueError) as error:  # ValueError: CLAMD_SOCKET is neither a path nor host:port
+        reason = getattr(error, "strerror", "") or type(error).__name__
+        raise Away(f"the virus scanner cannot be reached ({reason[:100]})") from None
+
+
+def _connect() -> socket.socket:
+    """Open the line."""
+    address = settings.CLAMD_SOCKET
+    if "/" not in address:
+        host, _, port = address.rpartition(":")
+        return socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT)
+    line = socket.socket(socket.AF_UNIX)
+    try:
+        line.settimeout(_CONNECT)
+        line.connect(address)
+    except BaseException:
+        line.close()
+        raise
+    return line
+
+
+def _exchange(line: socket.socket, first: bytes, rest: BinaryIO | None, until: float) -> bytes:
+    """Send the stream in chunks and return the answer. A line cut while sending may still hold an answer."""
+    sent = 0
+    try:
+        _send(line, b"zINSTREAM\0", until)
+        chunk = first
+        while chunk:
+            _send(line, len(chunk).to_bytes(4, "big") + chunk, until)
+            sent += len(chunk)
+            chunk = rest.read(CHUNK) if rest else b""
+        _send(line, bytes(4), until)
+        return _receive(line, until)
+    except ConnectionError:
+        answer = _left(line)
+        if answer:
+            return answer
+        raise Away(
+            f"the virus scanner cut the line after {sent:,} bytes: it ended, or its StreamMaxLength is lower"
+        ) from None
+
+
+def _send(line: socket.socket, data: bytes, until: float) -> None:
+    line.settimeout(max(0.001, until - time.monotonic()))
+    line.sendall(data)
+
+
+def _receive(line: socket.socket, until: float) -> bytes:
+    """Read to the closing zero byte."""
+    answer = b""
+    while not answer.endswith(b"\0") and len(answer) < _ANSWER_LIMIT:
+        line.settimeout(max(0.001, until - time.monotonic()))
+        part = line.recv(_ANSWER_LIMIT)
+        if not part:
+            raise ConnectionResetError
+        answer += part
+    return answer
+
+
+def _left(line: socket.socket) -> bytes:
+    """Return a whole answer that came before the line was cut, or nothing."""
+    try:
+        return _receive(line, time.monotonic() + 1)
+    except OSError:
+        return b""
+
+
+def _verdict(answer: bytes) -> str:
+    """Read `stream: OK`, `stream: NAME FOUND` or `… ERROR`; anything else is no verdict."""
+    text = answer.rstrip(b"\0\n").decode("ascii", "replace")
+    if text == "stream: OK":
+        return ""
+    if text.startswith("stream: ") and text.endswith(" FOUND") and len(text) > len("stream:  FOUND"):
+        found = text.removeprefix("stream: ").removesuffix(" FOUND")[:200]
+        if found.startswith(_NOT_LOOKED_INTO):
+            raise Declined(f"the file is over the virus scanner's limits ({found})")
+        return found
+    if text.endswith("ERROR"):
+        raise Declined(f"the virus scanner declined the file: {text.removesuffix('ERROR').strip(' .')[:150]}")
+    raise Away("the virus scanner gave an answer that is none")

@@ -1,0 +1,22 @@
+"""What the overview says of letters."""
+
+from datetime import UTC, datetime
+
+from django.urls import reverse
+
+from letters.forecast import forecast
+from notify.clock import zone
+from notify.panels import Fact
+
+
+def run() -> list[Fact]:
+    """Count what goes with the next print run as things stand, and what does not."""
+    seen = forecast(now=datetime.now(UTC))
+    page = reverse("admin:letters_printrun_changelist")
+    when = f"{seen.day.day} {seen.day:%b}, {seen.deadline.astimezone(zone()):%H:%M}"
+    letters = "letter" if seen.goes == 1 else "letters"
+    facts = [Fact(seen.goes, f"{letters} ready for {when}", page, "busy", "letters.view_printrun")]
+    if seen.left:
+        letters = "letter" if seen.left == 1 else "letters"
+        facts.append(Fact(seen.left, f"{letters} not ready for it", page, "bad", "letters.view_printrun"))
+    return facts

@@ -1,0 +1,174 @@
+"""Once a day all letters that are ready go to the postal provider: the only way in which letters leave.
+
+A day is due from PRINT_RUN_AT on until its run is finished, at whatever hour that is; of several missed days only the
+newest is run, since letters of any age are taken. One worker at a time: an advisory lock says so, which PostgreSQL
+frees when its holder dies. The rows are safe without it too (see letters/print_files.py).
+"""
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from datetime import date, datetime
+from io import BytesIO
+from typing import Any
+
+from django.db.models import Sum
+
+from letters import postal, print_files
+from letters.acknowledgements import read_acknowledgements
+from letters.holding import tell_held
+from letters.models import Letter, PrintRun
+from notify.alerts import close_alert, raise_alert
+from notify.celery import stopping
+from notify.clock import newest_print_day, print_deadline
+from notify.loops import Due, refuse_transaction, slot
+from providers.models import Pause
+
+logger = logging.getLogger(__name__)
+LOCK = "letters.collate_letter_pdfs_for_day"
+FAILED = "print-run-failed"
+WORK_FOR = 15 * 60  # seconds; below the task's time limit, and the next tick goes on
+
+
+class Busy(Exception):
+    """Another worker collates letters at this moment."""
+
+
+class Paused(Exception):
+    """All sending is paused, so no letter leaves."""
+
+
+def collate(*, clock: Callable[[], datetime], day: date | None = None) -> dict[str, int]:
+    """Run the print run that is due (or that of one local day) to its end, and any that was left unfinished.
+
+    clock: gives the moment (aware, UTC). Returns what was found and sent; raises Busy and Paused, where nothing was
+    done, and whatever a storage raises: an alert is open then, and the next call goes on where this one stopped.
+    """
+    refuse_transaction()
+    if Pause.objects.on().exists():
+        raise Paused
+    counts = {"letters": 0, "zips": 0, "unfinished": 0}
+    with slot(LOCK, places=1) as mine:
+        if not mine:
+            raise Busy
+        until = time.monotonic() + WORK_FOR
+        for run in _runs(day, clock()):
+            try:
+                finished = _work(run, counts, clock=clock, until=until)
+            except Exception as error:
+                _tell_failed(run, error, now=clock())
+                raise
+            counts["unfinished"] += not finished
+    return counts
+
+
+def tick(*, clock: Callable[[], datetime]) -> dict[str, int]:
+    """What the periodic loop does: the run that is due, and what the postal provider says of earlier ones.
+
+    Where another worker collates, or all sending is paused, only the latter. Returns what was found and done.
+    """
+    counts: dict[str, int] = {}
+    with suppress(Busy, Paused):
+        counts |= collate(clock=clock)
+    tell_held(now=clock())
+    return counts | read_acknowledgements(now=clock())
+
+
+def due_day(now: datetime) -> date | None:
+    """Return the local day whose letters are to be collated now; None where that is done."""
+    day = newest_print_day(now)
+    return None if PrintRun.objects.filter(day=day, finished_at__isnull=False).exists() else day
+
+
+def due(*, now: datetime) -> Due:
+    """Say which letters the print run that is due would take."""
+    day = due_day(now)
+    waiting = Letter.objects.printable(print_deadline(day)) if day else Letter.objects.none()
+    return Due.of(waiting, "notification__created_at")
+
+
+def _runs(day: date | None, now: datetime) -> Iterator[PrintRun]:
+    """Give the unfinished runs, oldest first, then the wanted day's, made where it was not begun."""
+    wanted = day or due_day(now)
+    unfinished = PrintRun.objects.filter(finished_at__isnull=True).order_by("day")
+    yield from unfinished.exclude(day=wanted) if wanted else unfinished
+    if wanted:
+        start = {"deadline": print_deadline(wanted), "started_at": now, "progressed_at": now}
+        run, _ = PrintRun.objects.get_or_create(day=wanted, defaults=start)
+        if run.finished_at is None:
+            yield run
+
+
+def _work(run: PrintRun, counts: dict[str, int], *, clock: Callable[[], datetime], until: float) -> bool:
+    """Bring a run's files to their end, pack what waits, and finish. Returns False where it had to stop before."""
+    for file in run.files.filter(uploaded_at__isnull=True).order_by("sequence"):
+        print_files.resume(file, now=clock())
+        _count(counts, file.letter_count)
+    again = True
+    while again:
+        again = False
+        for group in print_files.groups(run):
+            with closing(print_files.pack(run, group, now=clock())) as bundles:
+                for bundle in bundles:
+                    if _must_stop(until):
+                        return False
+                    file = print_files.assign(run, group, bundle, now=clock())
+                    if file is None:
+                        again = True
+                        continue
+                    print_files.deliver(file, bundle, now=clock())
+                    _count(counts, file.letter_count)
+    _finish(run, now=clock())
+    return True
+
+
+def _must_stop(until: float) -> bool:
+    return stopping() or time.monotonic() >= until or Pause.objects.on().exists()
+
+
+def _count(counts: dict[str, int], letters: int) -> None:
+    counts["letters"] += letters
+    counts["zips"] += 1
+
+
+def _finish(run: PrintRun, *, now: datetime) -> None:
+    """Hand over the manifest and end the run; repeated, both do the same again."""
+    if run.files.exists():
+        postal.put_whole(postal.postal_storage(), manifest_name(run.day), BytesIO(manifest(run)))
+    totals = run.files.aggregate(letters=Sum("letter_count"), sheets=Sum("sheet_count"))
+    PrintRun.objects.filter(pk=run.pk, finished_at__isnull=True).update(
+        finished_at=now, progressed_at=now, letter_count=totals["letters"] or 0, sheet_count=totals["sheets"] or 0
+    )
+    close_alert(FAILED, f"print run {run.day}", now=now)
+
+
+def manifest_name(day: date) -> str:
+    """Return the name of a day's manifest, which lies beside its zips."""
+    return f"NOTIFY.{day}.manifest.json"
+
+
+def manifest(run: PrintRun) -> bytes:
+    """Write what the postal provider should have got: every zip with its hash and counts, and the totals, as JSON."""
+    files: list[dict[str, Any]] = [
+        {
+            "name": file.name, "sha256": file.sha256, "bytes": file.size, "postage": file.postage,
+            "letters": file.letter_count, "sheets": file.sheet_count,
+        }
+        for file in run.files.order_by("sequence")
+    ]  # fmt: skip
+    totals = {name: sum(file[name] for file in files) for name in ("letters", "sheets", "bytes")}
+    written = {"day": str(run.day), "files": files, "totals": {"files": len(files)} | totals}
+    return json.dumps(written, indent=1).encode() + b"\n"
+
+
+def _tell_failed(run: PrintRun, error: Exception, *, now: datetime) -> None:
+    logger.warning("The print run of %s stopped", run.day, exc_info=error)
+    words = str(error) if isinstance(error, print_files.StorageAway) else type(error).__name__
+    raise_alert(
+        FAILED, f"print run {run.day}",
+        f"The print run of {run.day} stopped ({words}). What was uploaded stays so; the rest is tried again every few "
+        f"minutes, and each letter goes once. Check the storages of letters and of the postal provider. "
+        f"See README, {FAILED}.", now=now,
+    )  # fmt: skip

@@ -1,0 +1,148 @@
+"""Rendering: letters made from a template get their PDF. Claim a batch, make and store the files, write in bulk."""
+
+import hashlib
+import logging
+import random
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.core.files.base import ContentFile
+from django.core.files.storage import storages
+from django.db import transaction
+
+from callbacks.outcomes import settle
+from letters import files, unrendered
+from letters.claiming import Made, claim, drop, renamed, write
+from letters.letter_content import letter_data
+from letters.models import Letter
+from letters.preview import page_count
+from letters.typesetting import Typesetter
+from notify.content import ContentProblem
+from notify.loops import Due, in_slots, linger
+from notify.models import Notification
+from notify.states import Move
+from providers.words import Words
+
+logger = logging.getLogger(__name__)
+LOOP = "letters.render_letter_pdfs"
+STORING = 8  # files on their way to the storage at once: a distant one answers in tenths of a second
+BACKOFF = (60, 600, 1_800, 3_600)  # seconds after each try, the last one again and again
+JITTER = 0.2
+_STILL_WAITED_FOR = (
+    "EXISTS (SELECT 1 FROM notify_notification m WHERE m.id = n.notification_id AND m.status = 'created')"
+)
+
+
+def render_due(*, clock: Callable[[], datetime]) -> int:
+    """Render the letters that are due, in one of the loop's places. Returns how many were handled."""
+    Letter.objects.not_worth_rendering(clock()).update(due_at=None, claimed_at=None)
+    handled = in_slots(
+        LOOP, lambda until: _carry(until, clock), waiting=lambda: Letter.objects.renderable(clock()).exists()
+    )
+    unrendered.judge(now=clock())
+    return handled
+
+
+def due(*, now: datetime) -> Due:
+    """Say which letters would be rendered now."""
+    return Due.of(Letter.objects.renderable(now), "due_at")
+
+
+def _carry(until: float, clock: Callable[[], datetime]) -> int:
+    with ThreadPoolExecutor(STORING, thread_name_prefix="letters") as pool:
+        return linger(Rendering(pool, clock).step, until=until)
+
+
+class Rendering:
+    """Renders batches; compiler, templates and threads are kept between them."""
+
+    def __init__(self, pool: ThreadPoolExecutor, clock: Callable[[], datetime]) -> None:
+        self._pool, self._clock = pool, clock
+        self._words, self._typesetter = Words(), Typesetter()
+
+    def step(self) -> int:
+        """Render one batch. Returns how many letters it had."""
+        letters = claim(settings.LETTER_RENDERING_BATCH, now=self._clock())
+        made = [self._typeset(letter) for letter in _with_a_free_name(letters, now=self._clock())]
+        # A share for each thread, not a letter: handing over costs more than writing a file to a disk nearby.
+        shares = [made[place::STORING] for place in range(min(STORING, len(made)))]
+        stored = self._pool.map(lambda share: [_store(*one) for one in share], shares)
+        finish([one for share in stored for one in share], now=self._clock())
+        return len(letters)
+
+    def _typeset(self, letter: Letter) -> tuple[Made, bytes]:
+        """Make one letter's PDF; what is wrong with one letter must not stop its batch."""
+        if letter.last_error == unrendered.STOPPED and letter.attempts > settings.LETTER_RENDERING_ATTEMPTS_LIMIT:
+            return Made(letter, error=unrendered.STOPPED), b""
+        notification = letter.notification
+        try:
+            data = letter_data(notification, self._words)
+            pdf = self._typesetter.pdf(data, made_at=notification.created_at)
+            pages = page_count(pdf)
+        except ContentProblem as problem:
+            return Made(letter, problem=str(problem)), b""
+        except Exception as error:
+            logger.exception("Letter %s cannot be rendered", letter.pk, extra={"notification_id": str(letter.pk)})
+            return Made(letter, error=type(error).__name__), b""
+        if pages > settings.LETTER_PAGES_LIMIT:
+            limit = settings.LETTER_PAGES_LIMIT
+            what = f"LETTER_PAGES: The letter has {pages} pages, limit {limit}. Shorten the values of this row."
+            return Made(letter, problem=what), b""
+        return Made(letter, hashlib.sha256(pdf).hexdigest(), pages), pdf
+
+
+def _with_a_free_name(letters: Sequence[Letter], *, now: datetime) -> list[Letter]:
+    """Return the letters whose name is free; an earlier try's file that cannot be deleted makes its letter wait."""
+    again = [letter for letter in letters if letter.attempts > 1]
+    if not again:
+        return list(letters)
+    free = {letter.pk for letter in renamed(again)}
+    stuck = [letter for letter in again if letter.pk not in free]
+    finish([Made(letter, error="storage: an old file is in the way", stored=True) for letter in stuck], now=now)
+    return [letter for letter in letters if letter.attempts == 1 or letter.pk in free]
+
+
+def _store(made: Made, pdf: bytes) -> Made:
+    """Store one file, where there is one; runs in a thread and leaves the database alone."""
+    if not pdf:
+        return made
+    try:
+        name = storages[files.PDF].save(made.letter.pdf.name, ContentFile(pdf))
+    except Exception as error:
+        logger.warning("The PDF of letter %s was not stored", made.letter.pk, exc_info=error)
+        return replace(made, error=f"storage: {type(error).__name__}", stored=True)
+    made.letter.pdf.name = name
+    return replace(made, stored=True)
+
+
+def finish(done: Sequence[Made], *, now: datetime) -> None:
+    """Write what became of the letters, only where the claim still stands; files of the others are removed."""
+    good = [made for made in done if not (made.problem or made.error)]
+    written = write(good, pdf=[made.letter.pdf.name for made in good], sha256=[made.sha256 for made in good],
+                    pages=[made.pages for made in good], due_at=[None] * len(good), last_error=[""] * len(good),
+                    only=(_STILL_WAITED_FOR, []))  # fmt: skip
+    drop([made for made in good if made.letter.pk not in written])
+    bad = [made for made in done if made.problem or made.error]
+    ends = [made for made in bad if made.problem or made.failed]
+    if not bad:
+        return
+    with transaction.atomic():
+        kept = write(bad, pdf=[made.letter.pdf.name if made.stored else "" for made in bad],
+                     due_at=[None if made in ends else now + _backoff(made.letter.attempts) for made in bad],
+                     last_error=[made.error for made in bad])  # fmt: skip
+        settle([_ending(made) for made in ends if made.letter.pk in kept], now=now)
+    unrendered.tell_failed([made.letter for made in ends if made.error and made.letter.pk in kept], now=now)
+
+
+def _ending(made: Made) -> Move:
+    status = Notification.Status.VALIDATION_FAILED if made.problem else Notification.Status.TECHNICAL_FAILURE
+    reason = made.problem or f"the letter could not be rendered ({made.error})"
+    return Move(made.letter.pk, status, {"status_reason": reason[:300], "due_at": None})
+
+
+def _backoff(attempts: int) -> timedelta:
+    base = BACKOFF[min(attempts, len(BACKOFF)) - 1]
+    return timedelta(seconds=base * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311
