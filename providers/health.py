@@ -11,7 +11,6 @@ from django.db.models.functions import Coalesce
 from notify.models import Notification
 from notify.querysets import slower_than
 from providers.models import Provider, ProviderChange, SwitchPolicy
-from providers.policy_form import WINDOW_LIMIT
 from providers.switching import policy_of
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -78,7 +77,7 @@ def health(provider: Provider, *, hours: int, now: datetime) -> Health:
     start = end - timedelta(hours=hours)
     policy = policy_of(provider.notification_type)
     # Buckets in the rule's window; one where a bucket is longer, and no more than a day's.
-    judged = max(1, ceil(min(policy.window, WINDOW_LIMIT) / span))
+    judged = max(1, ceil(min(policy.window, 24 * HOUR) / span))
     first = start - (judged - 1) * span
     found = _counted(provider, policy, first, span, now)
     buckets = [found.get(at, Bucket(at)) for at in (first + place * span for place in range((end - first) // span))]
