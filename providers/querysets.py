@@ -4,6 +4,9 @@ from datetime import datetime
 from typing import Self
 
 from django.db import models
+from django.db.models import Q
+
+PART_KEY = 55  # characters of an array's key at the start of its elements' keys, before a dash and the place
 
 
 class ProviderQuerySet(models.QuerySet):
@@ -32,3 +35,7 @@ class ReceiptQuerySet(models.QuerySet):
     def unapplied(self) -> Self:
         """Stored and not applied, parked ones included."""
         return self.filter(applied_at__isnull=True)
+
+    def with_unknown_code(self) -> Self:
+        """Kept because the provider's code is not known, or put back and not yet read anew."""
+        return self.filter(Q(outcome="unknown-code") | Q(applied_at__isnull=True, outcome="")).exclude(code="")
