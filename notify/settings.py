@@ -207,6 +207,7 @@ UNKNOWN_OUTCOME_WAIT = seconds("UNKNOWN_OUTCOME_WAIT", 600)  # for a receipt, be
 PROVIDER_REQUEST_TIMEOUT = seconds("PROVIDER_REQUEST_TIMEOUT", 10)  # wall clock, per request
 NOTIFICATION_TIMED_OUT_AFTER = seconds("NOTIFICATION_TIMED_OUT_AFTER", 3 * 86_400)  # no final status: given up
 NOTIFICATION_WAITING_AFTER = seconds("NOTIFICATION_WAITING_AFTER", 3_600)  # created and due this long: said aloud
+PROVIDER_HELD_FOR = seconds("PROVIDER_HELD_FOR", 4 * 3_600)  # offered for the hold of a change by hand
 PROVIDERS_REST_AFTER = seconds("PROVIDERS_REST_AFTER", 3_600)  # without a change of share, shares tend to rest
 PROVIDERS_REST_STEP = env.int("PROVIDERS_REST_STEP", default=10)  # points a share moves towards rest at a time
 RECEIPT_BYTES_LIMIT = env.int("RECEIPT_BYTES_LIMIT", default=256_000)

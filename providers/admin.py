@@ -1,7 +1,8 @@
 """Admin pages of providers and of what they reported."""
 
-from django.contrib import admin
-from django.db import transaction
+from django.contrib import admin, messages
+from django.db import connection, transaction
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.safestring import SafeString
@@ -14,10 +15,13 @@ from notify.admin_base import (
     ReadOnlyAdmin,
     ReadOnlyInline,
     badge,
+    local_time,
     object_link,
 )
-from providers.forms import ProviderForm, SwitchPolicyForm, effective_share
+from providers import manual
+from providers.forms import ProviderForm, effective_share
 from providers.models import Provider, ProviderChange, Receipt, SwitchPolicy
+from providers.policy_form import SwitchPolicyForm
 
 
 class ChangeInline(ReadOnlyInline):
@@ -36,17 +40,18 @@ class ProviderAdmin(OwnFormFields, NotifyAdmin):
     form = ProviderForm
     form_only = tuple(ProviderForm.declared_fields)
     list_display = ("display_name", "identifier", "notification_type", "state", "share", "resting_share",
-                    "held_until", "updated_at")  # fmt: skip
+                    "held", "updated_at")  # fmt: skip
     list_filter = ("notification_type", "active")
+    actions = ("release_hold",)
     inlines = (ChangeInline,)
     empty_text = "No provider yet. Until one is added and switched on, messages wait."
-    readonly_fields = ("held_until", "hold_reason", "secrets", "updated_at")
+    readonly_fields = ("held", "hold_reason", "secrets", "updated_at")
     fieldsets = (
         (None, {"fields": ("identifier", "display_name", "notification_type", "backend", "unknown_outcome")}),
-        ("Traffic", {"fields": ("active", "share", "resting_share", "reason", "confirmation", "held_until",
-                                "hold_reason", "updated_at")}),
-        ("Connection", {"fields": ("url", "sender", "api_key")}),
-        ("Receipts", {"fields": ("receipts", "receipt_user", "receipt_password", "secrets")}),
+        ("Traffic", {"fields": ("held", "hold_reason", "active", "share", "resting_share", "reason", "hold",
+                                "hold_until", "confirmation", "rate_limit", "updated_at", "seen")}),
+        ("Connection", {"fields": ("url", "sender", "from_address", "api_key")}),
+        ("Receipts", {"fields": ("receipts", "receipt_user", "receipt_password", "esp", "secrets")}),
     )  # fmt: skip
 
     def get_readonly_fields(self, request: HttpRequest, obj: Provider | None = None) -> tuple[str, ...]:
@@ -54,20 +59,42 @@ class ProviderAdmin(OwnFormFields, NotifyAdmin):
         fixed = ("identifier", "notification_type") if obj else ()
         return (*self.readonly_fields, *fixed)
 
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Provider | None:
+        """Before a change, lock the channel: no rule and no second person changes a share until it is stored."""
+        found = super().get_object(request, object_id, from_field)
+        if found is None or request.method != "POST" or not connection.in_atomic_block:
+            return found
+        return next(row for row in Provider.objects.locked(found.notification_type) if row.pk == found.pk)
+
     def save_model(self, request: HttpRequest, obj: Provider, form: ProviderForm, change: bool) -> None:
-        """Store the provider, its configuration and, where traffic changes, who changed it and why."""
+        """Store the provider, its configuration and, where traffic changes, who changed it, why and the hold."""
         obj.config, obj.updated_at = form.config(), timezone.now()
-        with transaction.atomic():
-            super().save_model(request, obj, form, change)
-            if form.traffic_changes:
-                ProviderChange.objects.create(
-                    provider=obj,
-                    share_before=form.before,
-                    share_after=effective_share(obj),
-                    reason=form.cleaned_data["reason"],
-                    changed_by=request.user,
-                    created_at=obj.updated_at,
-                )
+        super().save_model(request, obj, form, change)
+        if form.traffic_changes:
+            manual.record_change(
+                obj, before=form.before, after=effective_share(obj), reason=form.cleaned_data["reason"],
+                held_until=form.held_until(), by=request.user, now=obj.updated_at,
+            )  # fmt: skip
+
+    @admin.action(description="Release the hold", permissions=["change"])
+    def release_hold(self, request: HttpRequest, queryset: QuerySet) -> None:
+        """Let automatic rules change the shares of these channels again."""
+        for kind in sorted(set(queryset.values_list("notification_type", flat=True))):
+            with transaction.atomic():
+                keys = manual.release_hold(kind)
+                for provider in Provider.objects.filter(pk__in=keys):
+                    self.log_change(request, provider, "Hold released.")
+            if keys:
+                self.message_user(request, f"The hold on {kind} is released: automatic rules apply again.")
+            else:
+                self.message_user(request, f"Already done: {kind} is not held.", messages.WARNING)
+
+    @admin.display(description="held until")
+    def held(self, provider: Provider) -> str:
+        """Say how long automatic rules leave its share alone."""
+        if not provider.is_held(timezone.now()):
+            return "–"
+        return "released by hand" if provider.held_until == manual.UNTIL_RELEASED else local_time(provider.held_until)
 
     @admin.display(description="state", ordering="active")
     def state(self, provider: Provider) -> SafeString:

@@ -1,10 +1,19 @@
 """Forms of providers: their credentials are written here and never shown again."""
 
+from datetime import datetime
 from typing import Any
 
 from django import forms
+from django.conf import settings
+from django.contrib.admin.widgets import AdminSplitDateTime
+from django.db import models
+from django.utils import timezone
+from django.utils.timesince import timesince
 
-from providers.models import Provider, SwitchPolicy
+from notify.clock import zone
+from providers.esp import VIEWS
+from providers.manual import UNTIL_RELEASED
+from providers.models import Provider
 
 _KEEP = "Leave empty to keep what is stored."
 
@@ -20,6 +29,14 @@ def secret_field(label: str, help_text: str) -> forms.CharField:
     )
 
 
+class Hold(models.TextChoices):
+    """How long a change by hand keeps automatic rules away."""
+
+    UNTIL = "until", "Hold until the time below"
+    RELEASED = "released", "Hold until somebody releases it"
+    NONE = "none", "No hold"
+
+
 class ProviderForm(forms.ModelForm):
     """A provider, the parts of its configuration, and why its share changes."""
 
@@ -32,6 +49,15 @@ class ProviderForm(forms.ModelForm):
     )
     sender = forms.CharField(required=False, max_length=11, help_text="Shown to recipients; empty: the service's own.")
     receipt_user = forms.CharField(required=False, max_length=100, help_text="User name the provider reports with.")
+    from_address = forms.EmailField(
+        required=False, help_text="Of emails; empty: the address of this installation (DEFAULT_FROM_EMAIL)."
+    )
+    esp = forms.ChoiceField(
+        label="Reports of",
+        required=False,
+        choices=[("", "–"), *((name, name) for name in sorted(VIEWS))],
+        help_text="Whose delivery reports come to the email receipt address that names no provider.",
+    )
     api_key = secret_field("API key", _KEEP)
     receipt_password = secret_field("New receipt password", f"{_KEEP} The one before stays valid for the change-over.")
     reason = forms.CharField(
@@ -40,21 +66,36 @@ class ProviderForm(forms.ModelForm):
         help_text="Required when the share changes, or it is switched on or off.",
         widget=forms.TextInput(attrs={"size": 60}),
     )
+    hold = forms.ChoiceField(
+        required=False,
+        choices=Hold.choices,
+        initial=Hold.UNTIL,
+        help_text="When the share or the switch changes, every provider of the channel is held: no rule changes its "
+        "share meanwhile. No hold also ends the one that is on.",
+        widget=forms.RadioSelect,
+    )
+    hold_until = forms.SplitDateTimeField(required=False, widget=AdminSplitDateTime)
+    seen = forms.CharField(required=False, widget=forms.HiddenInput)  # the traffic this form was opened with
     confirmation = forms.CharField(
         required=False, max_length=50, help_text="Only for switching off the last provider of a channel."
     )
 
-    SETTINGS = ("url", "sender", "receipt_user")
+    SETTINGS = ("url", "sender", "from_address", "esp", "receipt_user")
 
     class Meta:
         model = Provider
         fields = ("identifier", "display_name", "notification_type", "backend", "active", "share", "resting_share",
-                  "unknown_outcome", "receipts")  # fmt: skip
+                  "rate_limit", "unknown_outcome", "receipts")  # fmt: skip
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.before = effective_share(self.instance) if self.instance.pk else None
-        self.initial = {name: self.instance.config.get(name, "") for name in self.SETTINGS} | self.initial
+        self.traffic = f"{self.instance.share} {self.instance.active}"
+        stored = {name: self.instance.config.get(name, "") for name in self.SETTINGS}
+        self.initial = stored | {"seen": self.traffic} | self.initial
+        if "hold_until" in self.fields:
+            usual = timesince(timezone.now() - settings.PROVIDER_HELD_FOR)
+            self.fields["hold_until"].help_text = f"{settings.NOTIFY_TIME_ZONE} time; empty: for {usual}."
 
     @property
     def traffic_changes(self) -> bool:
@@ -62,8 +103,15 @@ class ProviderForm(forms.ModelForm):
         return self.before is not None and bool({"share", "active"} & set(self.changed_data))
 
     def clean(self) -> dict[str, Any]:
-        """Ask for a reason, and keep the last provider of a channel on unless the person means it."""
+        """Ask for a reason, refuse what was overtaken, and keep a channel's last provider on unless that is meant."""
         cleaned = super().clean() or self.cleaned_data
+        if self.instance.pk and cleaned.get("seen") and cleaned["seen"] != self.traffic:
+            self.add_error(
+                None,
+                f"PROVIDER_CHANGED: The share or the switch was changed after this page was opened: it is now "
+                f"{self.before}. Nothing was saved; open the page again and decide anew.",
+            )
+        self._check_hold(cleaned)
         if self.traffic_changes and not cleaned.get("reason"):
             self.add_error("reason", "PROVIDER_REASON: Say why the share or the switch changes.")
         if self._is_last(cleaned) and cleaned.get("confirmation") != self.instance.identifier:
@@ -84,6 +132,19 @@ class ProviderForm(forms.ModelForm):
             stored["receipt_passwords"] = [given["receipt_password"], *stored.get("receipt_passwords", [])][:2]
         return stored
 
+    def held_until(self) -> datetime | None:
+        """Return when the hold of this change ends (aware, UTC); None for no hold."""
+        chosen = self.cleaned_data["hold"] or Hold.UNTIL
+        if chosen == Hold.UNTIL:
+            return self.cleaned_data["hold_until"] or timezone.now() + settings.PROVIDER_HELD_FOR
+        return UNTIL_RELEASED if chosen == Hold.RELEASED else None
+
+    def _check_hold(self, cleaned: dict[str, Any]) -> None:
+        asked = (cleaned.get("hold") or Hold.UNTIL) == Hold.UNTIL and self.traffic_changes
+        until = cleaned.get("hold_until")
+        if asked and until and until <= timezone.now():
+            self.add_error("hold_until", f"HOLD_PAST: This time has passed ({zone()} time); choose a later one.")
+
     def _is_last(self, cleaned: dict[str, Any]) -> bool:
         if self.before is None or cleaned.get("active") or "active" not in self.changed_data:
             return False
@@ -94,20 +155,3 @@ class ProviderForm(forms.ModelForm):
 def effective_share(provider: Provider) -> int:
     """Return the share that counts: none while a provider is switched off."""
     return provider.share if provider.active else 0
-
-
-class SwitchPolicyForm(forms.ModelForm):
-    """When a provider counts as slow."""
-
-    class Meta:
-        model = SwitchPolicy
-        fields = ("notification_type", "window", "slow_after", "threshold", "step", "settle_for", "minimum_sample")
-
-    def clean_threshold(self) -> float:
-        """Return the threshold: above 0, up to 1."""
-        threshold = self.cleaned_data["threshold"]
-        if not 0 < threshold <= 1:
-            raise forms.ValidationError(
-                "THRESHOLD_RANGE: Write a number above 0 and up to 1, such as 0.2 for a fifth.", code="THRESHOLD_RANGE"
-            )
-        return threshold

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import Q, Value
+from django.db.models import F, Q, Value
 from django.utils import timezone
 
 from notify.fields import EncryptedJSONField, new_id
@@ -45,6 +45,13 @@ class Provider(models.Model):
     unknown_outcome = models.CharField(max_length=20, choices=UnknownOutcome, default=UnknownOutcome.RESEND_ONCE)
     receipts = models.BooleanField(default=True, help_text="Whether it reports what became of a message.")
     updated_at = models.DateTimeField(default=timezone.now)
+    rate_limit = models.FloatField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0.1), MaxValueValidator(10_000)],
+        help_text="Requests per second it allows, over all workers; empty: as fast as it answers.",
+    )
+    paced_until = models.DateTimeField(null=True, blank=True, editable=False)  # providers/pacing.py
 
     objects = ProviderQuerySet.as_manager()
 
@@ -89,18 +96,26 @@ class SwitchPolicy(models.Model):
 
     notification_type = models.CharField(max_length=10, choices=NotificationType, unique=True)
     window = models.DurationField(default=timedelta(minutes=10), help_text="Messages sent this recently are looked at.")
-    slow_after = models.DurationField(default=timedelta(minutes=4), help_text="A message slower than this is slow.")
+    slow_after = models.DurationField(
+        default=timedelta(minutes=4), help_text="A message that takes this long or longer is slow."
+    )
     threshold = models.FloatField(default=0.2, help_text="Slow ÷ all from which a provider is slow, above 0 up to 1.")
-    step = models.PositiveSmallIntegerField(default=100, validators=PERCENT, help_text="Points moved at a time.")
+    step = models.PositiveSmallIntegerField(
+        default=100, validators=[MinValueValidator(1), MaxValueValidator(100)], help_text="Points moved at a time."
+    )
     settle_for = models.DurationField(
         default=timedelta(minutes=10), help_text="Nothing moves this long after a change."
     )
-    minimum_sample = models.PositiveIntegerField(default=10, help_text="Fewer messages than this decide nothing.")
+    minimum_sample = models.PositiveIntegerField(
+        default=10, validators=[MinValueValidator(1)], help_text="Fewer messages than this decide nothing."
+    )
 
     class Meta:
         verbose_name_plural = "switch policies"
         constraints = [
-            models.CheckConstraint(condition=Q(threshold__gt=0, threshold__lte=1), name="switch_policy_threshold")
+            models.CheckConstraint(condition=Q(threshold__gt=0, threshold__lte=1), name="switch_policy_threshold"),
+            models.CheckConstraint(condition=Q(window__gte=F("slow_after")), name="switch_policy_window"),
+            models.CheckConstraint(condition=Q(step__gte=1, step__lte=100), name="switch_policy_step"),
         ]
 
     def __str__(self) -> str:

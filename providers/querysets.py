@@ -16,6 +16,10 @@ class ProviderQuerySet(models.QuerySet):
         """Switched on for this channel, in a stable order."""
         return self.filter(notification_type=notification_type, active=True).order_by("identifier")
 
+    def locked(self, notification_type: str) -> list:
+        """Lock all of a channel, in the order the rules lock them: until the transaction ends, nobody changes one."""
+        return list(self.filter(notification_type=notification_type).order_by("identifier").select_for_update())
+
 
 class PauseQuerySet(models.QuerySet):
     """Whether sending is paused."""

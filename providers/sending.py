@@ -4,6 +4,7 @@ A worker that dies leaves `claimed_at` behind: when the lease runs out nobody kn
 and providers/unknown.py decides.
 """
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import closing
@@ -22,6 +23,7 @@ from notify.models import Notification, NotificationType
 from providers import results, unknown
 from providers.backends import Backend, Message, Outcome, Result, client_session, load_backend
 from providers.models import Pause, Provider
+from providers.pacing import take_moments
 from providers.shares import choose
 from providers.words import Words, html
 
@@ -47,6 +49,7 @@ class Claimed:
     message: Message | None = None
     problem: str = ""  # why nothing can be sent
     at_fault: bool = True  # the message; else the provider's configuration
+    begins_at: datetime | None = None  # of a provider with a rate limit: not before
 
     @property
     def token(self) -> dict[str, Any]:
@@ -75,14 +78,17 @@ class Sending:
             keys = Notification.objects.lock_fairly(now=now, limit=limit, types=able)
             kinds = dict(Notification.objects.filter(pk__in=keys).values_list("pk", "notification_type"))
             chosen = {key: choose(carrying[kinds[key]], 1)[0] for key in keys}
-            claimed = _claim(chosen, now=now)
+            begins_at = _paced(chosen, now=now)
+            claimed = _claim({key: chosen[key] for key in begins_at}, now=now)
         rows = Notification.objects.filter(pk__in=claimed).select_related("service")
-        return [self._build(row, chosen[row.pk]) for row in rows]
+        return [self._build(row, chosen[row.pk], begins_at[row.pk]) for row in rows]
 
     async def act(self, item: Claimed, session: Any) -> Result:
         """Send one message; what cannot be read or written is answered without a request."""
         if item.message is None:
             return Result(Outcome.REFUSED if item.at_fault else Outcome.TRY_LATER, item.problem)
+        if item.begins_at is not None:
+            await asyncio.sleep((item.begins_at - datetime.now(UTC)).total_seconds())
         return await self._backend(item.provider).send(session, item.message)
 
     def finish(self, done: Sequence[tuple[Claimed, Any]], now: datetime) -> None:
@@ -101,7 +107,7 @@ class Sending:
         """When the next message is due, within the time a loop may wait for it."""
         return next_due(before=datetime.now(UTC) + settings.LOOP_DUE_WITHIN)
 
-    def _build(self, notification: Notification, provider: Provider) -> Claimed:
+    def _build(self, notification: Notification, provider: Provider, begins_at: datetime | None) -> Claimed:
         """Put the message together; a poison row must not stop its batch, nor a broken provider use up messages."""
         try:
             self._backend(provider)
@@ -114,7 +120,7 @@ class Sending:
         except Exception as error:
             logger.exception("Notification %s cannot be built", notification.pk)
             return Claimed(notification, provider, problem=f"the message cannot be built ({type(error).__name__})")
-        return Claimed(notification, provider, message)
+        return Claimed(notification, provider, message, begins_at=begins_at)
 
     def _message(self, notification: Notification) -> Message:
         key, service, text = str(notification.pk), notification.service, self.words.body(notification)
@@ -192,6 +198,21 @@ def _tell_broken(problems: Sequence[str], *, now: datetime) -> None:
             "See README, cannot-send.",
             now=now,
         )
+
+
+def _paced(chosen: dict[UUID, Provider], *, now: datetime) -> dict[UUID, datetime | None]:
+    """Return the messages that may be claimed and when each may begin; those over a rate limit are left due."""
+    begins_at: dict[UUID, datetime | None] = {}
+    of_provider: dict[int, list[UUID]] = {}
+    for key, provider in chosen.items():
+        if provider.rate_limit:
+            of_provider.setdefault(provider.pk, []).append(key)
+        else:
+            begins_at[key] = None
+    for pk in sorted(of_provider):  # the order of the row locks
+        keys = of_provider[pk]
+        begins_at |= zip(keys, take_moments(chosen[keys[0]], len(keys), now=now), strict=False)
+    return begins_at
 
 
 def _claim(chosen: dict[UUID, Provider], *, now: datetime) -> list[UUID]:

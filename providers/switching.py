@@ -52,6 +52,7 @@ class Decision:
 
     verdict: Verdict
     slow: tuple[str, ...] = ()
+    stuck: tuple[str, ...] = ()  # slow, carrying traffic, and kept there by a hold
     shares: Mapping[str, int] = field(default_factory=dict)
 
     def described(self, seen: Mapping[str, tuple[int, int]]) -> str:
@@ -80,8 +81,9 @@ def decide(
     if not any(standing.share for standing in slow):
         return Decision(Verdict.FINE, names)
     if not giving or not receiving:
-        return Decision(Verdict.HELD, names)
-    return Decision(Verdict.MOVE, names, _moved(giving, receiving, policy.step))
+        return Decision(Verdict.HELD, names, stuck=tuple(standing.identifier for standing in slow if standing.share))
+    stuck = tuple(standing.identifier for standing in slow if standing.share and standing.held)
+    return Decision(Verdict.MOVE, names, stuck, _moved(giving, receiving, policy.step))
 
 
 def tend(share: int, resting: int, step: int) -> int:
@@ -178,16 +180,22 @@ def _moved(giving: Sequence[Standing], receiving: Sequence[Standing], step: int)
 
 
 def _alerts(decision: Decision, notification_type: str, *, now: datetime) -> None:
-    """Keep the alert that fits open, and close the other."""
+    """Keep the alerts that fit open, and close the others; while shares settle both stay as they are."""
+    if decision.verdict == Verdict.SETTLING:
+        return
     names = ", ".join(decision.slow)
-    texts = {
-        Verdict.ALL_SLOW: f"Every active provider of {notification_type} is slow ({names}); no traffic was moved. "
-        f"Ask the providers, or switch on another one. See README, {ALL_SLOW}.",
-        Verdict.HELD: f"{names} is slow, but a hold keeps traffic where it is. Release the hold or change the shares "
-        f"by hand. See README, {HELD}.",
+    told = {
+        ALL_SLOW: f"Every active provider of {notification_type} is slow ({names}); no traffic was moved. Ask the "
+        f"providers, or switch on another one. See README, {ALL_SLOW}."
+        if decision.verdict == Verdict.ALL_SLOW
+        else "",
+        HELD: f"{', '.join(decision.stuck)} is slow, but a hold keeps traffic where it is. Release the hold or change "
+        f"the shares by hand (admin, Providers). See README, {HELD}."
+        if decision.stuck
+        else "",
     }
-    for verdict, kind in ((Verdict.ALL_SLOW, ALL_SLOW), (Verdict.HELD, HELD)):
-        if decision.verdict == verdict:
-            raise_alert(kind, notification_type, texts[verdict], now=now)
-        elif decision.verdict != Verdict.SETTLING:
+    for kind, text in told.items():
+        if text:
+            raise_alert(kind, notification_type, text, now=now)
+        else:
             close_alert(kind, notification_type, now=now)

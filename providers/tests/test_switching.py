@@ -119,6 +119,18 @@ def test_all_slow_opens_one_alert_that_closes_by_itself(providers):
     assert not Alert.objects.open().exists()
 
 
+def test_a_held_slow_one_is_said_also_when_traffic_leaves_another_at_the_same_tick(providers):
+    template = make_template()
+    make_provider("third", backend="providers.backends.mmg.MMG", notification_type="sms")
+    for name in ("mmg", "firetext"):
+        sent(10, template=template, provider=name, age=5 * MINUTE, status="sending")
+    Provider.objects.filter(identifier="firetext").update(held_until=NOW + SECOND)
+    switching.switch_on_slow_delivery(now=NOW)
+    assert dict(Provider.objects.values_list("identifier", "share")) == {"mmg": 0, "firetext": 50, "third": 100}
+    alert = Alert.objects.open().get()
+    assert (alert.kind, alert.message.split()[0]) == ("provider-slow-held", "firetext")
+
+
 @pytest.mark.django_db(transaction=True)
 def test_two_ticks_at_once_change_once():
     make_provider("mmg"), make_provider("firetext")

@@ -1,0 +1,121 @@
+"""A provider's rate limit holds over all workers, and what is over it waits without being claimed."""
+
+import asyncio
+import time
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import pytest
+from django.db import transaction
+
+from notify.models import Notification
+from notify.testing import make_notification, make_provider, make_template
+from notify.tests.together import together
+from providers.backends import client_session
+from providers.models import Provider
+from providers.pacing import take_moments
+from providers.sending import Sending
+
+NOW = datetime(2026, 10, 25, 0, 59, 59, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("rate", "wanted", "given"), [(10, 9, 9), (10, 10, 10), (10, 11, 10), (0.5, 3, 1), (1, 0, 0), (300, 1_000, 300)]
+)
+def test_a_second_holds_as_many_moments_as_the_limit_says(rate, wanted, given):
+    provider = make_provider(rate_limit=rate)
+    moments = take_moments(provider, wanted, now=NOW)
+    assert len(moments) == given
+    assert moments == sorted(moments)
+    assert all(NOW <= moment < NOW + SECOND for moment in moments)
+
+
+@pytest.mark.django_db
+def test_moments_are_evenly_spaced_and_never_given_twice():
+    provider, given = make_provider(rate_limit=4), []
+    for tenth in range(40):
+        given += take_moments(provider, 3, now=NOW + tenth * SECOND / 10)
+    assert {later - earlier for earlier, later in pairwise(given)} == {SECOND / 4}
+    assert len(given) == 20  # the first second ahead, then four a second for 3.9 seconds
+
+
+@pytest.mark.django_db
+def test_a_limit_that_rested_does_not_save_moments_up():
+    provider = make_provider(rate_limit=2, paced_until=NOW - timedelta(hours=1))
+    assert take_moments(provider, 10, now=NOW) == [NOW, NOW + SECOND / 2]
+
+
+@pytest.mark.django_db
+def test_a_limit_lifted_meanwhile_gives_everything_at_once():
+    provider = make_provider(rate_limit=1)
+    Provider.objects.update(rate_limit=None)
+    assert take_moments(provider, 3, now=NOW) == [NOW] * 3
+
+
+@pytest.mark.django_db
+def test_what_is_over_the_limit_stays_due_and_untouched():
+    make_provider(rate_limit=3)
+    template = make_template()
+    for _ in range(10):
+        make_notification(template=template, due_at=NOW)
+    work = Sending()
+    claimed = work.claim(10, NOW)
+    assert sorted(item.begins_at for item in claimed)[0] == NOW
+    assert len(claimed) == 3
+    left = Notification.objects.filter(claimed_at__isnull=True)
+    assert set(left.values_list("attempts", "due_at", "provider_name")) == {(0, NOW, "")}
+    assert work.claim(10, NOW) == []
+    assert len(work.claim(10, NOW + SECOND)) == 3
+
+
+@pytest.mark.django_db
+def test_a_provider_without_a_limit_carries_what_the_limited_one_may_not():
+    make_provider("mmg", rate_limit=1)
+    make_provider("firetext")
+    template = make_template()
+    for _ in range(40):
+        make_notification(template=template, due_at=NOW)
+    by_provider = {}
+    for _ in range(12):
+        for item in Sending().claim(40, NOW):
+            by_provider.setdefault(item.provider.identifier, []).append(item)
+    assert len(by_provider["mmg"]) == 1
+    assert len(by_provider["firetext"]) == 39
+    assert {item.begins_at for item in by_provider["firetext"]} == {None}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_workers_share_the_limit():
+    provider = make_provider(rate_limit=50)
+
+    def take():
+        with transaction.atomic():
+            return take_moments(provider, 40, now=NOW)
+
+    first, second = together(take, take)
+    assert len(first) + len(second) == 50
+    assert not set(first) & set(second)
+
+
+@pytest.mark.django_db
+def test_a_claimed_message_is_sent_at_its_moment(settings):
+    make_provider(rate_limit=5, config={"url": "http://127.0.0.1:9/", "api_key": "x"})
+    template = make_template()
+    for _ in range(3):
+        make_notification(template=template)
+    work = Sending()
+    items = work.claim(10, datetime.now(UTC))
+
+    async def all_of_them():
+        async with client_session(limit=10) as session:
+
+            async def one(item):
+                await work.act(item, session)
+                return time.monotonic()
+
+            return sorted(await asyncio.gather(*[one(item) for item in items]))
+
+    ends = asyncio.run(all_of_them())
+    assert 0.35 < ends[2] - ends[0] < 5
