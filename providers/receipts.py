@@ -21,7 +21,7 @@ from providers.models import Provider, Receipt
 from providers.reading import PARKED, UNREADABLE, Entry
 
 BATCH = 1_000  # receipts per transaction
-APPLIED, UNKNOWN_CODE, MISMATCH = "applied", "unknown-code", "RECEIPT_PROVIDER_MISMATCH"
+APPLIED, UNKNOWN_CODE, NO_MESSAGE, MISMATCH = "applied", "unknown-code", "no-such-message", "RECEIPT_PROVIDER_MISMATCH"
 _PARK_FOR = timedelta(minutes=1)
 _STORE = """
     INSERT INTO providers_receipt (id, provider_id, dedupe_key, body, content_type, received_at, due_at, outcome,
@@ -119,7 +119,7 @@ def _apply(entries: list[Entry], *, now: datetime) -> None:
             told.setdefault(entry.notification_id, []).append(said)
     _write(entries)
     for (kind, scope), text in sorted(alerts.items()):  # in order: two workers cannot block each other
-        raise_alert(kind, scope, f"{text} See README, {kind}.", now=now)
+        raise_alert(kind, scope, text, now=now)
     verdicts = {key: ranks.verdict(messages[key], [one.reported for one in said]) for key, said in told.items()}
     settle([_move(messages[key], status, told[key]) for key, status in verdicts.items() if status], now=now)
 
@@ -160,14 +160,14 @@ def _judge(entry: Entry, message: Message | None, name: str, alerts: Alerts, *, 
         entry.reported = ""
         alerts["receipt-mismatch", name] = (
             f"{name} reported on a message that another provider carried; its status was left alone. "
-            "Check the credentials of the receipt address."
+            "Check the credentials of the receipt address. See README, receipt-mismatch."
         )
     elif not entry.reported:
         entry.finish(UNKNOWN_CODE, now=now)
         alerts["unknown-receipt-code", f"{name} {entry.code}"] = (
             f"{name} reported code {entry.code}, which is not known; no status was changed and the receipt is kept. "
             "Ask the provider what it means, add it to the table in the provider's backend, then run "
-            f"manage.py replay_receipts --provider {name}."
+            f"manage.py replay_receipts --provider {name}. See README, unknown-receipt-code."
         )
     else:
         entry.finish(APPLIED, now=now)
@@ -175,7 +175,7 @@ def _judge(entry: Entry, message: Message | None, name: str, alerts: Alerts, *, 
         if never_sent or message.status in ranks.NEVER_LEFT:
             alerts["receipt-unexpected", name] = (
                 f"{name} reported on a message that was cancelled or never sent; the report is kept. "
-                "Look for another sender that uses our account."
+                "Look for another sender that uses our account. See README, receipt-unexpected."
             )
 
 
@@ -183,7 +183,7 @@ def _park(entry: Entry, *, now: datetime) -> None:
     """Let a receipt that came before its message wait, for as long as RECEIPT_PARKED_FOR."""
     waited = now - entry.received_at
     if waited > settings.RECEIPT_PARKED_FOR:
-        entry.finish("no-such-message", now=now)
+        entry.finish(NO_MESSAGE, now=now)
     else:
         entry.outcome, entry.due_at = PARKED, now + max(_PARK_FOR, waited / 4)
 
