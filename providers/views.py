@@ -15,6 +15,7 @@ from notify.models import NotificationType
 from providers import receipts
 from providers.esp import VIEWS, label
 from providers.models import Provider
+from providers.request_body import CutOff, TooLarge, read_body
 from providers.tasks import apply_receipts
 
 logger = logging.getLogger(__name__)
@@ -25,8 +26,8 @@ logger = logging.getLogger(__name__)
 def receive(request: HttpRequest, identifier: str) -> HttpResponse:
     """Store one receipt of this provider.
 
-    401 for missing or wrong credentials (nothing stored), 413 over RECEIPT_BYTES_LIMIT, else 200: a provider that
-    gets anything else may stop reporting.
+    401 for missing or wrong credentials, 413 over RECEIPT_BYTES_LIMIT, 400 for one that did not come whole (nothing is
+    stored), else 200: a provider that gets anything else may stop reporting.
     """
     provider = Provider.objects.filter(identifier=identifier).first()
     if provider is None or not _authenticated(request, provider):
@@ -62,12 +63,31 @@ def _refused(name: str) -> HttpResponse:
 
 
 def _stored(request: HttpRequest, provider: Provider, content_type: str) -> HttpResponse:
-    body = _body(request)
-    if body is None:
-        return JsonResponse({"error": f"At most {settings.RECEIPT_BYTES_LIMIT:,} bytes."}, status=413)
+    limit = settings.RECEIPT_BYTES_LIMIT
+    try:
+        body = read_body(request, limit=limit, within=settings.RECEIPT_SENT_WITHIN)
+    except TooLarge as error:
+        _log_refused(request, provider, "%s bytes are too many", error.size)
+        text = f"RECEIPT_TOO_LARGE: A receipt has at most {limit:,} bytes. Send fewer at once."
+        return JsonResponse({"error": text}, status=413)
+    except CutOff:
+        _log_refused(request, provider, "it did not come whole within %s s", settings.RECEIPT_SENT_WITHIN.seconds)
+        text = "RECEIPT_CUT_OFF: The receipt did not come whole. Send it again."
+        return JsonResponse({"error": text}, status=400)
     receipts.store(provider, body, content_type, now=timezone.now())
     apply_receipts.nudge()
     return JsonResponse({"result": "success"})
+
+
+def _log_refused(request: HttpRequest, provider: Provider, why: str, number: int) -> None:
+    peer = request.META.get("REMOTE_ADDR", "")
+    logger.warning(
+        f"A receipt of %s from %s was refused: {why}",  # noqa: G004 - one of our own texts
+        provider.identifier,
+        peer,
+        number,
+        extra={"provider": provider.identifier, "count": number},
+    )
 
 
 def _authenticated(request: HttpRequest, provider: Provider) -> bool:
@@ -82,17 +102,3 @@ def _authenticated(request: HttpRequest, provider: Provider) -> bool:
     user = provider.config.get("receipt_user", "")
     expected = [f"{user}:{password}".encode() for password in provider.config.get("receipt_passwords", [])]
     return any([compare_digest(given, one) for one in expected])
-
-
-def _body(request: HttpRequest) -> bytes | None:
-    """Read the body up to the limit; None when it is larger."""
-    limit = settings.RECEIPT_BYTES_LIMIT
-    try:
-        if int(request.META.get("CONTENT_LENGTH") or 0) > limit:
-            return None
-    except ValueError:
-        return None
-    # Django takes a body without Content-Length (sent in chunks) for an empty one, though the server marks its end.
-    stream = request.META["wsgi.input"] if request.META.get("wsgi.input_terminated") else request
-    body = stream.read(limit + 1)
-    return body if len(body) <= limit else None
