@@ -218,6 +218,7 @@ PROVIDER_HELD_FOR = seconds("PROVIDER_HELD_FOR", 4 * 3_600)  # offered for the h
 PROVIDERS_REST_AFTER = seconds("PROVIDERS_REST_AFTER", 3_600)  # without a change of share, shares tend to rest
 PROVIDERS_REST_STEP = env.int("PROVIDERS_REST_STEP", default=10)  # points a share moves towards rest at a time
 RECEIPT_BYTES_LIMIT = env.int("RECEIPT_BYTES_LIMIT", default=256_000)
+RECEIPT_SENT_WITHIN = seconds("RECEIPT_SENT_WITHIN", 30)  # wall clock; then a slow sender's connection is closed
 RECEIPT_PARKED_FOR = seconds("RECEIPT_PARKED_FOR", 7 * 86_400)  # a receipt waits this long for its notification
 # Local times: letters made before the one are printed that day, and collated at the other.
 LETTER_DEADLINE = time.fromisoformat(env.str("LETTER_DEADLINE", default="17:30"))

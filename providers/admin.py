@@ -1,6 +1,7 @@
 """Admin pages of providers and of what they reported."""
 
 from django.contrib import admin, messages
+from django.contrib.admin.models import CHANGE, LogEntry
 from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -9,6 +10,7 @@ from django.utils.safestring import SafeString
 
 from notify import crypto
 from notify.admin_base import (
+    COUNTED,
     FoundByMessage,
     NotifyAdmin,
     OwnFormFields,
@@ -28,6 +30,8 @@ from providers.admin_health import HealthPages
 from providers.forms import ProviderForm, effective_share
 from providers.models import Provider, ProviderChange, Receipt, SwitchPolicy
 from providers.policy_form import SwitchPolicyForm
+from providers.replaying import PutBack, put_back
+from providers.tasks import apply_receipts
 
 
 class ChangeInline(ReadOnlyInline):
@@ -140,14 +144,35 @@ class ReceiptAdmin(FoundByMessage, ReadOnlyAdmin):
 
     list_display = ("received_at", "provider", "reported", "code", "outcome", "message", "applied_at",
                     "times_received")  # fmt: skip
-    list_filter = ("provider", "outcome", "reported")
+    list_filter = ("provider", "outcome", "reported", ("occurred_at", admin.EmptyFieldListFilter))
     list_select_related = ("provider",)
+    actions = ("apply_again",)
     empty_text = "No receipts yet. Providers report here at /receipts/ once messages are on their way."
     fieldsets = (
         (None, {"fields": ("provider", "reported", "reason", "code", "outcome", "message", "times_received", "id")}),
         ("Times", {"fields": ("received_at", "occurred_at", "applied_at", "due_at")}),
         ("As it came", {"classes": ("collapse",), "fields": ("content_type", "shown_body")}),
     )
+
+    @admin.action(description="Apply again", permissions=["apply_again"])
+    def apply_again(self, request: HttpRequest, queryset: QuerySet) -> None:
+        """Put the chosen receipts back, so that the loop reads and applies them again."""
+        waiting = queryset.exclude(outcome__in=["applied", ""]).order_by("pk")
+        chosen = Receipt.objects.filter(pk__in=list(waiting.values_list("pk", flat=True)[:COUNTED]))
+        with transaction.atomic():
+            done = sum(put_back(chosen, now=timezone.now()), PutBack())
+            if done.total:
+                LogEntry.objects.log_actions(request.user.pk, chosen, CHANGE, "Put back, to be applied again.")
+                apply_receipts.delay_on_commit()
+        if done.total:
+            self.message_user(request, f"Put back: {done.total:,}. They are applied within a minute.")
+        else:
+            text = "Nothing was put back: these count already, or wait for their first reading."
+            self.message_user(request, text, messages.WARNING)
+
+    def has_apply_again_permission(self, request: HttpRequest) -> bool:
+        """Who may change receipts may have them applied again."""
+        return request.user.has_perm("providers.change_receipt")
 
     @admin.display(description="message")
     def message(self, receipt: Receipt) -> SafeString | str:

@@ -182,6 +182,10 @@ class Receipt(models.Model):
             models.Index(
                 fields=["notification_id"], name="receipt_of_notification", condition=Q(notification_id__isnull=False)
             ),
+            # providers.apply_receipts (whether an alert may close) and replay_receipts
+            models.Index(
+                fields=["provider", "code"], name="receipt_with_unknown_code", condition=Q(outcome="unknown-code")
+            ),
         ]
 
     def __str__(self) -> str:

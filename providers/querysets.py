@@ -4,6 +4,10 @@ from datetime import datetime
 from typing import Self
 
 from django.db import models
+from django.db.models import Exists, OuterRef, Q
+from django.db.models.functions import Left
+
+PART_KEY = 55  # characters of an array's key at the start of its elements' keys, before a dash and the place
 
 
 class ProviderQuerySet(models.QuerySet):
@@ -36,3 +40,17 @@ class ReceiptQuerySet(models.QuerySet):
     def unapplied(self) -> Self:
         """Stored and not applied, parked ones included."""
         return self.filter(applied_at__isnull=True)
+
+    def with_unknown_code(self) -> Self:
+        """Kept because the provider's code is not known, or put back and not yet read anew."""
+        return self.filter(Q(outcome="unknown-code") | Q(applied_at__isnull=True, outcome="")).exclude(code="")
+
+    def finished_in_vain(self) -> Self:
+        """Read and done with, and yet it does not count for any message."""
+        return self.filter(applied_at__isnull=False).exclude(outcome="applied")
+
+    def arrays_of(self, elements: Self) -> Self:
+        """The arrays whose elements these are; an element's key begins as its array's."""
+        begin = Left("dedupe_key", PART_KEY)
+        mine = elements.annotate(begin=begin).filter(provider=OuterRef("provider"), begin=OuterRef("begin"))
+        return self.filter(outcome="split", applied_at__isnull=False).annotate(begin=begin).filter(Exists(mine))

@@ -5,6 +5,7 @@ for email a bounce after acceptance is the truth.
 """
 
 from collections.abc import Iterable
+from typing import Protocol
 
 from notify.models import Notification, NotificationType
 
@@ -26,6 +27,22 @@ RANKS = {
 }  # fmt: skip
 
 
+class Judged(Protocol):
+    """What the rule looks at: a notification, or only these columns of one."""
+
+    @property
+    def notification_type(self) -> str:
+        """Its channel."""
+
+    @property
+    def status(self) -> str:
+        """Its status."""
+
+    @property
+    def status_reason(self) -> str:
+        """Why it has it."""
+
+
 def strongest(notification_type: str, reported: Iterable[str]) -> str:
     """Return the status that the set of reports of one message adds up to; "" when none says anything.
 
@@ -41,7 +58,7 @@ def strongest(notification_type: str, reported: Iterable[str]) -> str:
     return max(known, key=ranks.__getitem__, default="")
 
 
-def verdict(notification: Notification, reported: Iterable[str]) -> str:
+def verdict(notification: Judged, reported: Iterable[str]) -> str:
     """Return the status a message should have by its reports, or "" where it keeps what it has."""
     status = strongest(notification.notification_type, reported)
     if not status or status == notification.status or notification.status in NEVER_LEFT:
@@ -53,7 +70,7 @@ def verdict(notification: Notification, reported: Iterable[str]) -> str:
     return status
 
 
-def _own_rank(notification: Notification) -> str:
+def _own_rank(notification: Judged) -> str:
     """Return the rank name of a status we gave ourselves; "" when it came from reports (they are all in the set)."""
     status = notification.status
     if status in ("created", "sending", "sent"):

@@ -1,32 +1,28 @@
 """Receipts: stored before they are understood, applied by a loop, and the status follows from the whole set."""
 
 import hashlib
-import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, transaction
 
 from callbacks.outcomes import settle
-from notify import bulk, crypto
-from notify.alerts import close_alert, raise_alert
+from notify import crypto
+from notify.alerts import close_others, raise_alert
 from notify.fields import new_id
 from notify.loops import Due
-from notify.models import Notification
+from notify.models import Alert, Notification
 from notify.states import Move
-from providers import ranks
-from providers.backends import Backend, ReceiptProblem, Report, load_backend
+from providers import ranks, reading
 from providers.models import Provider, Receipt
+from providers.reading import PARKED, UNREADABLE, Entry
 
-logger = logging.getLogger(__name__)
 BATCH = 1_000  # receipts per transaction
-PARKED = "waiting"  # came before its message
-UNREADABLE = "unreadable"  # its ciphertext cannot be opened, or its provider's backend cannot be used
+APPLIED, UNKNOWN_CODE, NO_MESSAGE, MISMATCH = "applied", "unknown-code", "no-such-message", "RECEIPT_PROVIDER_MISMATCH"
 _PARK_FOR = timedelta(minutes=1)
-_UNREADABLE_FOR = timedelta(hours=1)
-_PART_KEY = 55  # characters of an array's key at the start of its elements' keys
 _STORE = """
     INSERT INTO providers_receipt (id, provider_id, dedupe_key, body, content_type, received_at, due_at, outcome,
         reported, reason, code, times_received)
@@ -34,9 +30,37 @@ _STORE = """
     ON CONFLICT (provider_id, dedupe_key) DO UPDATE SET times_received = providers_receipt.times_received + 1
     RETURNING times_received
 """
+_WRITTEN = {"applied_at": "timestamptz", "due_at": "timestamptz", "outcome": "text", "notification_id": "uuid",
+            "reported": "text", "reason": "text", "code": "text", "occurred_at": "timestamptz"}  # fmt: skip
+# The rows are locked since they were claimed. Plain SQL: the ORM would prepare each of the eight thousand values anew.
+_WRITE = f"""
+    UPDATE providers_receipt r SET {", ".join(f"{column} = v.{column}" for column in _WRITTEN)}
+    FROM unnest(%s::uuid[], {", ".join(f"%s::{kind}[]" for kind in _WRITTEN.values())}) AS v(key, {", ".join(_WRITTEN)})
+    WHERE r.id = v.key
+"""  # noqa: S608 - the names are those above
+Alerts = dict[tuple[str, str], str]  # (kind, scope) → message
 
 
-_WRITTEN = ("applied_at", "due_at", "outcome", "notification_id", "reported", "reason", "code", "occurred_at")
+class Message(NamedTuple):
+    """What the judgement needs of a notification."""
+
+    pk: UUID
+    notification_type: str
+    status: str
+    status_reason: str
+    provider_name: str
+    unknown_outcomes: int
+    created_at: datetime
+    sent_at: datetime | None
+
+
+class Told(NamedTuple):
+    """What one receipt that counts says about its message."""
+
+    reported: str
+    reason: str
+    occurred_at: datetime | None
+    received_at: datetime
 
 
 def store(provider: Provider, body: bytes, content_type: str, *, now: datetime) -> bool:
@@ -49,175 +73,129 @@ def store(provider: Provider, body: bytes, content_type: str, *, now: datetime) 
 
 
 def apply_batch(*, now: datetime, limit: int = BATCH) -> int:
-    """Apply up to `limit` stored receipts in one transaction. Returns how many were read, parked ones included.
+    """Apply up to `limit` stored receipts in one transaction. Returns how many were handled, parked ones included.
 
     The messages are locked before the set of their receipts is read, so two workers with receipts of one message
-    see each other's.
+    see each other's. When the backlog is worked off, alerts about codes that are known by now are closed.
     """
     with transaction.atomic():
-        keys = list(Receipt.objects.due(now).select_for_update(skip_locked=True).values_list("pk", flat=True)[:limit])
-        receipts = list(Receipt.objects.filter(pk__in=keys).order_by("received_at"))
-        if not receipts:
-            return 0
-        providers = Provider.objects.in_bulk()  # once: its configuration is decrypted at every load
-        for receipt in receipts:
-            receipt.provider = providers[receipt.provider_id]
-        _read(receipts, now=now)
-        _name(receipts)
-        named = {receipt.notification_id for receipt in receipts if receipt.notification_id}
-        locked = Notification.objects.filter(pk__in=named).order_by("pk").select_for_update()
-        messages = {message.pk: message for message in locked}
-        for receipt in receipts:
-            _judge(receipt, messages.get(receipt.notification_id), now=now)
-        written = {name: [getattr(receipt, name) for receipt in receipts] for name in _WRITTEN}
-        bulk.update_each(Receipt, [receipt.pk for receipt in receipts], written)
-        _settle(messages, now=now)
-    return len(receipts)
+        claimed = Receipt.objects.due(now).select_for_update(skip_locked=True).values_list(*reading.COLUMNS)[:limit]
+        entries = [Entry(*row) for row in claimed]
+        if entries:
+            _apply(entries, now=now)
+    if len(entries) < limit:
+        close_known_codes(now=now)
+    return len(entries)
 
 
-def _read(receipts: list[Receipt], *, now: datetime) -> None:
-    """Fill in what each receipt says; an array becomes one receipt per element, added to the list."""
-    backends: dict[int, Backend] = {}
-    # A parked one that names a message was read before; one that does not is read anew for the provider's own id.
-    for receipt in [one for one in receipts if one.outcome != PARKED or not (one.notification_id or one.body == b"")]:
-        provider = receipt.provider
-        try:
-            if provider.pk not in backends:
-                backends[provider.pk] = load_backend(provider.backend, provider.config)
-            reports = backends[provider.pk].read_receipt(crypto.decrypt(receipt.body), receipt.content_type)
-        except ReceiptProblem as problem:
-            receipt.outcome, receipt.applied_at = problem.code, now
-            continue
-        except Exception:
-            logger.exception("Receipt %s cannot be read", receipt.pk)
-            _put_off(receipt, now=now)
-            continue
-        if receipt.outcome == UNREADABLE:
-            receipt.outcome = ""
-            close_alert("unreadable-receipt", provider.identifier, now=now)
-        if len(reports) == 1:
-            _fill(receipt, reports[0])
-        else:
-            receipt.outcome, receipt.applied_at = "split", now
-            receipts += _split(receipt, reports, now=now)
+def close_known_codes(*, now: datetime) -> None:
+    """Resolve the alerts about unknown codes of which no receipt is left.
 
-
-def _put_off(receipt: Receipt, *, now: datetime) -> None:
-    """Move a poison receipt ahead, so that it does not stop its batch, and say so."""
-    receipt.outcome, receipt.due_at = UNREADABLE, now + _UNREADABLE_FOR
-    name = receipt.provider.identifier
-    raise_alert(
-        "unreadable-receipt", name,
-        f"Stored receipts of {name} cannot be read; they are kept and tried again each hour. Check that "
-        "ENCRYPTION_KEYS still holds every key and that the provider's backend loads. "
-        "See README, unreadable-receipt.", now=now,
-    )  # fmt: skip
-
-
-def _split(receipt: Receipt, reports: Sequence[Report], *, now: datetime) -> list[Receipt]:
-    """Store each element of an array as a receipt of its own, once, and return those that are still to be judged.
-
-    The body stays with the array alone. When the array is read anew (a code became known), so are its elements.
+    The alerts are locked first: one that a worker has just raised has its receipt in the table once the lock is ours.
     """
-    found = {f"{receipt.dedupe_key[:_PART_KEY]}-{place}": report for place, report in enumerate(reports)}
-    same = {"provider": receipt.provider, "received_at": receipt.received_at, "due_at": now, "body": b""}
-    new = [Receipt(dedupe_key=key, **same) for key in found]
-    Receipt.objects.bulk_create(new, ignore_conflicts=True, batch_size=1_000)
-    stored = Receipt.objects.filter(provider=receipt.provider, dedupe_key__in=list(found)).exclude(outcome="applied")
-    parts = list(stored.select_for_update(skip_locked=True, of=("self",)).select_related("provider"))
-    for part in parts:
-        part.outcome, part.applied_at = "", None
-        _fill(part, found[part.dedupe_key])
-    return parts
+    kind = "unknown-receipt-code"
+    with transaction.atomic():
+        if list(Alert.objects.open().filter(kind=kind).order_by("scope").select_for_update().values_list("pk")):
+            left = Receipt.objects.with_unknown_code().values_list("provider__identifier", "code").distinct()
+            close_others(kind, [f"{identifier} {code}" for identifier, code in left], now=now)
 
 
-def _fill(receipt: Receipt, report: Report) -> None:
-    try:
-        receipt.notification_id = UUID(report.reference)
-    except ValueError:
-        receipt.notification_id = None
-    receipt.reported, receipt.reason, receipt.code = report.status, report.reason[:200], report.code[:40]
-    receipt.occurred_at, receipt.named = report.occurred_at, report.provider_reference
+def _apply(entries: list[Entry], *, now: datetime) -> None:
+    """Read, judge and write receipts that are locked, and settle their messages."""
+    providers = Provider.objects.in_bulk()  # once: its configuration is decrypted at every load
+    entries.sort(key=lambda entry: entry.received_at)
+    reading.read(entries, providers, now=now)
+    reading.name(entries, providers)
+    messages = _lock({entry.notification_id for entry in entries if entry.notification_id})
+    alerts: Alerts = {}
+    for entry in entries:
+        if not entry.applied_at and entry.outcome != UNREADABLE:
+            identifier = providers[entry.provider_id].identifier
+            _judge(entry, messages.get(entry.notification_id), identifier, alerts, now=now)
+    told = _told_before(messages)
+    for entry in entries:
+        if entry.outcome == APPLIED and entry.reported:
+            said = Told(entry.reported, entry.reason, entry.occurred_at, entry.received_at)
+            told.setdefault(entry.notification_id, []).append(said)
+    _write(entries)
+    for (kind, scope), text in sorted(alerts.items()):  # in order: two workers cannot block each other
+        raise_alert(kind, scope, text, now=now)
+    verdicts = {key: ranks.verdict(messages[key], [one.reported for one in said]) for key, said in told.items()}
+    settle([_move(messages[key], status, told[key]) for key, status in verdicts.items() if status], now=now)
 
 
-def _name(receipts: Sequence[Receipt]) -> None:
-    """Find the messages of receipts that name only the provider's own id, among those this provider carried."""
-    unnamed = [one for one in receipts if not one.notification_id and getattr(one, "named", "")]
-    rows = Notification.objects.filter(provider_reference__in={one.named for one in unnamed}) if unnamed else []
-    found = {(row.provider_name, row.provider_reference): row.pk for row in rows}
-    for receipt in unnamed:
-        receipt.notification_id = found.get((receipt.provider.identifier, receipt.named))
+def _lock(keys: set[UUID]) -> dict[UUID, Message]:
+    """Lock the messages in key order and return what the judgement needs of them."""
+    rows = Notification.objects.filter(pk__in=keys).order_by("pk").select_for_update()
+    return {row[0]: Message(*row) for row in rows.values_list(*Message._fields)}
 
 
-def _judge(receipt: Receipt, message: Notification | None, *, now: datetime) -> None:
-    """Decide whether one receipt counts, waits, or is only kept."""
-    if receipt.applied_at or receipt.outcome == UNREADABLE:
-        return
-    name = receipt.provider.identifier
-    if receipt.code.startswith("RECEIPT_"):  # an element of an array that cannot be read
-        receipt.outcome, receipt.applied_at = receipt.code, now
-        return
-    if message is None:
-        _park(receipt, now=now)
-        return
-    receipt.applied_at = now
+def _told_before(messages: Iterable[UUID]) -> dict[UUID, list[Told]]:
+    """Return what earlier receipts said about these messages."""
+    counted = Receipt.objects.filter(notification_id__in=list(messages), outcome=APPLIED).exclude(reported="")
+    told: dict[UUID, list[Told]] = {}
+    for key, *said in counted.values_list("notification_id", *Told._fields):
+        told.setdefault(key, []).append(Told(*said))
+    return told
+
+
+def _write(entries: Sequence[Entry]) -> None:
+    """Write what became of the receipts; a key is written as text, which costs a tenth of a UUID."""
+    values = {column: [getattr(entry, column) for entry in entries] for column in ("pk", *_WRITTEN)}
+    for column in ("pk", "notification_id"):
+        values[column] = [str(key) if key else None for key in values[column]]
+    with connection.cursor() as cursor:
+        cursor.execute(_WRITE, list(values.values()))
+
+
+def _judge(entry: Entry, message: Message | None, name: str, alerts: Alerts, *, now: datetime) -> None:
+    """Decide whether one receipt counts, waits, or is only kept. name: of its provider."""
+    if entry.code.startswith("RECEIPT_"):  # an element of an array that cannot be read
+        entry.finish(entry.code, now=now)
+    elif message is None:
+        _park(entry, now=now)
     # After an unknown outcome another provider may carry the message, and either may report on it.
-    if message.provider_name not in ("", name) and not message.unknown_outcomes:
-        receipt.outcome, receipt.reported = "RECEIPT_PROVIDER_MISMATCH", ""
-        raise_alert(
-            "receipt-mismatch", name,
+    elif message.provider_name not in ("", name) and not message.unknown_outcomes:
+        entry.finish(MISMATCH, now=now)
+        entry.reported = ""
+        alerts["receipt-mismatch", name] = (
             f"{name} reported on a message that another provider carried; its status was left alone. "
-            "Check the credentials of the receipt address. See README, receipt-mismatch.", now=now,
-        )  # fmt: skip
-    elif not receipt.reported:
-        receipt.outcome = "unknown-code"
-        raise_alert(
-            "unknown-receipt-code", f"{name} {receipt.code}",
-            f"{name} reported code {receipt.code}, which is not known; no status was changed and the receipt is kept. "
-            "Ask the provider what it means and add it to the provider's backend. See README, unknown-receipt-code.",
-            now=now,
-        )  # fmt: skip
+            "Check the credentials of the receipt address. See README, receipt-mismatch."
+        )
+    elif not entry.reported:
+        entry.finish(UNKNOWN_CODE, now=now)
+        alerts["unknown-receipt-code", f"{name} {entry.code}"] = (
+            f"{name} reported code {entry.code}, which is not known; no status was changed and the receipt is kept. "
+            "Ask the provider what it means, add it to the table in the provider's backend, then run "
+            f"manage.py replay_receipts --provider {name}. See README, unknown-receipt-code."
+        )
     else:
-        receipt.outcome = "applied"
+        entry.finish(APPLIED, now=now)
         never_sent = message.status == Notification.Status.CREATED and not message.provider_name
         if never_sent or message.status in ranks.NEVER_LEFT:
-            raise_alert(
-                "receipt-unexpected", name,
+            alerts["receipt-unexpected", name] = (
                 f"{name} reported on a message that was cancelled or never sent; the report is kept. "
-                "Look for another sender that uses our account. See README, receipt-unexpected.", now=now,
-            )  # fmt: skip
+                "Look for another sender that uses our account. See README, receipt-unexpected."
+            )
 
 
-def _park(receipt: Receipt, *, now: datetime) -> None:
+def _park(entry: Entry, *, now: datetime) -> None:
     """Let a receipt that came before its message wait, for as long as RECEIPT_PARKED_FOR."""
-    if now - receipt.received_at > settings.RECEIPT_PARKED_FOR:
-        receipt.outcome, receipt.applied_at = "no-such-message", now
+    waited = now - entry.received_at
+    if waited > settings.RECEIPT_PARKED_FOR:
+        entry.finish(NO_MESSAGE, now=now)
     else:
-        waited = now - receipt.received_at
-        receipt.outcome, receipt.due_at = PARKED, now + max(_PARK_FOR, waited / 4)
+        entry.outcome, entry.due_at = PARKED, now + max(_PARK_FOR, waited / 4)
 
 
-def _settle(messages: dict[UUID, Notification], *, now: datetime) -> None:
-    """Move each message to what the set of its receipts adds up to."""
-    stored: dict[UUID, list[Receipt]] = {}
-    for receipt in Receipt.objects.filter(notification_id__in=list(messages), outcome="applied").exclude(reported=""):
-        stored.setdefault(receipt.notification_id, []).append(receipt)
-    moves = []
-    for key, receipts in stored.items():
-        status = ranks.verdict(messages[key], [receipt.reported for receipt in receipts])
-        if status:
-            moves.append(_move(messages[key], status, receipts))
-    settle(moves, now=now)
-
-
-def _move(message: Notification, status: str, receipts: Sequence[Receipt]) -> Move:
+def _move(message: Message, status: str, told: Sequence[Told]) -> Move:
     """Return the move, with the provider's time (clamped to between sending and receipt) and words."""
     rest = {ranks.UNCLEAR: 1, status: 0}  # the status itself, else the failure that became it
-    receipt = min(receipts, key=lambda one: (rest.get(one.reported, 2), one.received_at))
-    occurred = receipt.occurred_at or receipt.received_at
-    occurred = min(max(occurred, message.sent_at or message.created_at), receipt.received_at)
+    said = min(told, key=lambda one: (rest.get(one.reported, 2), one.received_at))
+    occurred = said.occurred_at or said.received_at
+    occurred = min(max(occurred, message.sent_at or message.created_at), said.received_at)
     final = status in Notification.FINAL
-    fields = {"status_reason": receipt.reason, "due_at": None, "delivered_at": occurred if final else None}
+    fields = {"status_reason": said.reason, "due_at": None, "delivered_at": occurred if final else None}
     return Move(message.pk, status, fields)
 
 

@@ -1,9 +1,8 @@
 """Where providers report: authenticated, stored, answered 200; nothing is parsed here."""
 
-import base64
-import binascii
 import logging
-from hmac import compare_digest
+from collections.abc import Callable
+from functools import wraps
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -11,47 +10,61 @@ from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
-from notify.models import NotificationType
+from notify import crypto
 from providers import receipts
 from providers.esp import VIEWS, label
 from providers.models import Provider
+from providers.receipt_auth import email_reporter, reporter
+from providers.request_body import CutOff, TooLarge, read_body
 from providers.tasks import apply_receipts
 
 logger = logging.getLogger(__name__)
 
 
+def _or_later(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Answer 503, so that the provider tries again, where a provider's configuration cannot be read at the moment."""
+
+    @wraps(view)
+    def guarded(request: HttpRequest, **named: str) -> HttpResponse:
+        try:
+            return view(request, **named)
+        except crypto.Unreadable:
+            logger.exception("A receipt was put off: a provider's configuration cannot be read; see ENCRYPTION_KEYS")
+            return JsonResponse({"error": "RECEIPT_LATER: Not possible at the moment. Send it again."}, status=503)
+
+    return guarded
+
+
 @csrf_exempt
 @require_POST
+@_or_later
 def receive(request: HttpRequest, identifier: str) -> HttpResponse:
     """Store one receipt of this provider.
 
-    401 for missing or wrong credentials (nothing stored), 413 over RECEIPT_BYTES_LIMIT, else 200: a provider that
-    gets anything else may stop reporting.
+    401 for missing or wrong credentials, 413 over RECEIPT_BYTES_LIMIT, 400 for one that did not come whole, 503 where a
+    key is missing (nothing is stored), else 200: a provider that gets anything else may stop reporting.
     """
-    provider = Provider.objects.filter(identifier=identifier).first()
-    if provider is None or not _authenticated(request, provider):
+    provider = reporter(identifier, request.headers.get("Authorization", ""))
+    if provider is None:
         return _refused(identifier)
     return _stored(request, provider, request.headers.get("Content-Type", ""))
 
 
 @csrf_exempt
 @require_POST
+@_or_later
 def receive_email(request: HttpRequest, esp: str) -> HttpResponse:
     """Store one delivery report in this email provider's form; the credentials say which of our providers it is of.
 
     Answers as `receive`, and 404 with the known names for a form that nobody here can read.
     """
-    mine = [
-        provider
-        for provider in Provider.objects.filter(notification_type=NotificationType.EMAIL).order_by("identifier")
-        if _authenticated(request, provider)
-    ]
-    if not mine:
+    provider = email_reporter(request.headers.get("Authorization", ""))
+    if provider is None:
         return _refused(esp)
     if esp not in VIEWS:
         known = ", ".join(sorted(VIEWS))
         return JsonResponse({"error": f"Reports in this form are not known. Use one of: {known}."}, status=404)
-    return _stored(request, mine[0], label(esp, request.headers.get("Content-Type", "")))
+    return _stored(request, provider, label(esp, request.headers.get("Content-Type", "")))
 
 
 def _refused(name: str) -> HttpResponse:
@@ -62,37 +75,28 @@ def _refused(name: str) -> HttpResponse:
 
 
 def _stored(request: HttpRequest, provider: Provider, content_type: str) -> HttpResponse:
-    body = _body(request)
-    if body is None:
-        return JsonResponse({"error": f"At most {settings.RECEIPT_BYTES_LIMIT:,} bytes."}, status=413)
+    limit = settings.RECEIPT_BYTES_LIMIT
+    try:
+        body = read_body(request, limit=limit, within=settings.RECEIPT_SENT_WITHIN)
+    except TooLarge as error:
+        _log_refused(request, provider, "%s bytes are too many", error.size)
+        text = f"RECEIPT_TOO_LARGE: A receipt has at most {limit:,} bytes. Send fewer at once."
+        return JsonResponse({"error": text}, status=413)
+    except CutOff:
+        _log_refused(request, provider, "it did not come whole within %s s", settings.RECEIPT_SENT_WITHIN.seconds)
+        text = "RECEIPT_CUT_OFF: The receipt did not come whole. Send it again."
+        return JsonResponse({"error": text}, status=400)
     receipts.store(provider, body, content_type, now=timezone.now())
     apply_receipts.nudge()
     return JsonResponse({"result": "success"})
 
 
-def _authenticated(request: HttpRequest, provider: Provider) -> bool:
-    """Compare basic auth with the provider's receipt_user and receipt_passwords, in constant time."""
-    scheme, _, encoded = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "basic":
-        return False
-    try:
-        given = base64.b64decode(encoded, validate=True)
-    except (binascii.Error, ValueError):
-        return False
-    user = provider.config.get("receipt_user", "")
-    expected = [f"{user}:{password}".encode() for password in provider.config.get("receipt_passwords", [])]
-    return any([compare_digest(given, one) for one in expected])
-
-
-def _body(request: HttpRequest) -> bytes | None:
-    """Read the body up to the limit; None when it is larger."""
-    limit = settings.RECEIPT_BYTES_LIMIT
-    try:
-        if int(request.META.get("CONTENT_LENGTH") or 0) > limit:
-            return None
-    except ValueError:
-        return None
-    # Django takes a body without Content-Length (sent in chunks) for an empty one, though the server marks its end.
-    stream = request.META["wsgi.input"] if request.META.get("wsgi.input_terminated") else request
-    body = stream.read(limit + 1)
-    return body if len(body) <= limit else None
+def _log_refused(request: HttpRequest, provider: Provider, why: str, number: int) -> None:
+    peer = request.META.get("REMOTE_ADDR", "")
+    logger.warning(
+        f"A receipt of %s from %s was refused: {why}",  # noqa: G004 - one of our own texts
+        provider.identifier,
+        peer,
+        number,
+        extra={"provider": provider.identifier, "count": number},
+    )

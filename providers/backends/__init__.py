@@ -125,7 +125,10 @@ def client_session(*, limit: int) -> aiohttp.ClientSession:
 
 def one_line(text: object, length: int) -> str:
     """Write a value in one line without control characters, at most `length` characters long."""
-    return " ".join("".join(char if char.isprintable() else " " for char in str(text)).split())[:length]
+    line = str(text)
+    if not line.isprintable():
+        line = "".join(char if char.isprintable() else " " for char in line)
+    return " ".join(line.split())[:length]
 
 
 def without_numbers(text: object, length: int) -> str:

@@ -14,7 +14,7 @@ def read_json(body: bytes, report: Callable[[dict[str, Any]], Report]) -> list[R
     a field came twice. In an array of several such an element becomes a report without reference, with that code.
     """
     try:
-        read = json.loads(decode(body), object_pairs_hook=_once)
+        read = _decode(decode(body))
     except (ValueError, RecursionError):
         raise ReceiptProblem("RECEIPT_UNREADABLE") from None
     if not isinstance(read, list):
@@ -31,6 +31,10 @@ class _Doubled(dict[str, Any]):
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     return fields if len(fields) == len(pairs) else _Doubled(fields)
+
+
+# One decoder for all receipts: json.loads would build one at each call.
+_decode = json.JSONDecoder(object_pairs_hook=_once).decode
 
 
 def _one(fields: Any, report: Callable[[dict[str, Any]], Report]) -> Report:

@@ -5,12 +5,13 @@ import io
 import json
 
 import pytest
+from django.db import connection
 from django.test import RequestFactory
 
 from notify import crypto
 from notify.testing import make_provider
 from providers import views
-from providers.models import Receipt
+from providers.models import Provider, Receipt
 from providers.tasks import apply_receipts
 
 pytestmark = pytest.mark.django_db
@@ -115,14 +116,14 @@ def test_a_content_length_over_the_limit_is_refused_without_reading(mmg, setting
     request = RequestFactory().post(URL, b"", content_type="text/plain", headers={"Authorization": RIGHT})
     request.META["CONTENT_LENGTH"] = "101"
     request.META["wsgi.input"] = request._stream = None  # touching it would raise
-    assert views.receive(request, "mmg").status_code == 413
+    assert views.receive(request, identifier="mmg").status_code == 413
 
 
 @pytest.mark.parametrize("length", ["many", "1e9", "9" * 5_000])
 def test_a_content_length_that_is_no_number_is_no_error_of_ours(mmg, length):
     request = RequestFactory().post(URL, b"x", content_type="text/plain", headers={"Authorization": RIGHT})
     request.META["CONTENT_LENGTH"] = length
-    assert views.receive(request, "mmg").status_code == 413
+    assert views.receive(request, identifier="mmg").status_code == 413
 
 
 @pytest.mark.parametrize(("length", "status"), [(100, 200), (101, 413), (10_000, 413)])
@@ -135,7 +136,7 @@ def test_a_body_sent_in_chunks_is_read_up_to_the_limit(mmg, settings, length, st
         headers={"Authorization": RIGHT},
         **{"wsgi.input": stream, "wsgi.input_terminated": True},
     )
-    assert views.receive(request, "mmg").status_code == status
+    assert views.receive(request, identifier="mmg").status_code == status
     assert stream.tell() <= 101
     assert [crypto.decrypt(one.body) for one in Receipt.objects.all()] == ([b"y" * 100] if status == 200 else [])
 
@@ -176,3 +177,38 @@ def test_a_refused_receipt_wakes_nobody(report, django_capture_on_commit_callbac
 def test_a_receipt_costs_few_queries(report, django_assert_max_num_queries):
     with django_assert_max_num_queries(2):
         report()
+
+
+def test_a_changed_password_counts_at_once(report, mmg):
+    assert report().status_code == 200
+    mmg.config = CONFIG | {"receipt_passwords": ["newest"]}
+    mmg.save()
+    assert (report().status_code, report(authorization=basic("mmg:newest")).status_code) == (401, 200)
+
+
+def test_a_provider_whose_configuration_cannot_be_read_is_asked_to_try_again(report, mmg):
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE providers_provider SET config = 'broken'")
+    answer = report()
+    assert (answer.status_code, "RECEIPT_LATER" in answer.content.decode()) == (503, True)
+    assert not Receipt.objects.exists()
+
+
+def test_one_email_provider_that_cannot_be_read_keeps_no_other_out(report):
+    broken = make_provider("a-broken-one", notification_type="email", backend=Provider.Backend.EMAIL)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE providers_provider SET config = 'broken' WHERE id = %s", [broken.pk])
+    whole = make_provider("email", config=CONFIG)
+    assert report(url="/receipts/email/postmark/").status_code == 200
+    assert Receipt.objects.get().provider == whole
+    assert report(url="/receipts/email/postmark/", authorization=basic("mmg:wrong")).status_code == 503
+
+
+@pytest.mark.parametrize(("said", "came"), [(8, 7), (8, 0), (7, 7)])
+def test_a_body_shorter_than_it_says_is_refused(mmg, said, came):
+    stream = io.BytesIO(b"y" * came)
+    request = RequestFactory().post(URL, b"", content_type="text/plain", headers={"Authorization": RIGHT})
+    request.META |= {"CONTENT_LENGTH": str(said), "wsgi.input": stream, "wsgi.input_terminated": True}
+    answer = views.receive(request, identifier="mmg")
+    assert answer.status_code == (200 if said == came else 400)
+    assert Receipt.objects.exists() == (said == came)

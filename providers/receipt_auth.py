@@ -1,0 +1,71 @@
+"""Who reports: basic authentication against the receipt_user and receipt_passwords of a provider's configuration."""
+
+import base64
+import binascii
+import json
+from functools import lru_cache
+from hmac import compare_digest
+from typing import Any
+
+from django.db import connection
+
+from notify import crypto
+from notify.models import NotificationType
+from providers.models import Provider
+
+# Plain SQL, and each configuration opened once: this is asked for every receipt, and the ORM would take as long as
+# storing it. What is remembered goes by the ciphertext, so a changed password counts at once.
+_BY_IDENTIFIER = "SELECT id, identifier, config FROM providers_provider WHERE identifier = %s"
+_BY_CHANNEL = "SELECT id, identifier, config FROM providers_provider WHERE notification_type = %s ORDER BY identifier"
+
+
+def reporter(identifier: str, authorization: str) -> Provider | None:
+    """Return the provider of this name when the credentials are its own (id and identifier alone are filled in).
+
+    Raises crypto.Unreadable where nobody can tell, because a key is missing from ENCRYPTION_KEYS.
+    """
+    return _first(_BY_IDENTIFIER, identifier, authorization)
+
+
+def email_reporter(authorization: str) -> Provider | None:
+    """Return the email provider whose credentials these are; as `reporter`."""
+    return _first(_BY_CHANNEL, NotificationType.EMAIL.value, authorization)
+
+
+def _first(sql: str, value: str, authorization: str) -> Provider | None:
+    given = _credentials(authorization)
+    if given is None:
+        return None
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [value])
+        rows = cursor.fetchall()
+    unreadable = None
+    for pk, name, sealed in rows:
+        try:
+            pairs = _pairs(bytes(sealed))
+        except crypto.Unreadable as error:  # another email provider may be readable
+            unreadable = error
+            continue
+        if any([compare_digest(given, pair) for pair in pairs]):  # a list: every pair is compared, in constant time
+            return Provider(pk=pk, identifier=name)
+    if unreadable:
+        raise unreadable
+    return None
+
+
+def _credentials(authorization: str) -> bytes | None:
+    scheme, _, encoded = authorization.partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        return base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+
+
+@lru_cache(maxsize=100)
+def _pairs(sealed: bytes) -> list[bytes]:
+    """Open a configuration; raises crypto.Unreadable."""
+    config: dict[str, Any] = json.loads(crypto.decrypt(sealed))
+    user = config.get("receipt_user", "")
+    return [f"{user}:{password}".encode() for password in config.get("receipt_passwords", [])]
