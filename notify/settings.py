@@ -149,7 +149,6 @@ elif CELERY_BROKER_URL.startswith(("amqp", "pyamqp")):
         "max_retries": 1,
         "interval_start": 0,
         "interval_max": 0.2,
-        "socket_settings": {},
         "read_timeout": 5,
         "write_timeout": 1,
     }

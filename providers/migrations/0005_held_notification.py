@@ -6,7 +6,7 @@ from django.db import migrations
 class Migration(migrations.Migration):
     dependencies = [
         ("notify", "0003_add_total_thinned_and_pushed"),
-        ("providers", "0003_add_holds_and_rate_limits"),
+        ("providers", "0004_add_unknown_code_index"),
     ]
 
     operations = [
