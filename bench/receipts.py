@@ -131,7 +131,8 @@ class Applying:
         loops = [
             subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)
         ]
-        times = [tuple(map(float, loop.communicate()[0].split()[-2:])) for loop in loops]
+        # The last word is the peak memory.
+        times = [tuple(map(float, loop.communicate()[0].split()[-3:-1])) for loop in loops]
         return max(end for _, end in times) - min(start for start, _ in times)
 
 
