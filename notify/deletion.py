@@ -58,7 +58,7 @@ def delete_past_retention(*, now: datetime) -> dict[str, int]:
     """Delete what is past retention, one service and channel after another; stops where the worker is told to.
 
     A failure stops only its service and channel and is alerted; the next run goes on there. Two runs at once share the
-    work. Returns how many messages and callbacks went.
+    work. Returns how many messages went, and (as callbacks) how many rows that go by their own age.
     """
     refuse_transaction()
     deleted = 0

@@ -186,6 +186,12 @@ class Receipt(models.Model):
             models.Index(
                 fields=["provider", "code"], name="receipt_with_unknown_code", condition=Q(outcome="unknown-code")
             ),
+            # notify.delete_notifications_older_than_retention
+            models.Index(
+                fields=["received_at"],
+                name="receipt_of_no_message",
+                condition=Q(notification_id__isnull=True, applied_at__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:

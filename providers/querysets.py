@@ -54,3 +54,8 @@ class ReceiptQuerySet(models.QuerySet):
         begin = Left("dedupe_key", PART_KEY)
         mine = elements.annotate(begin=begin).filter(provider=OuterRef("provider"), begin=OuterRef("begin"))
         return self.filter(outcome="split", applied_at__isnull=False).annotate(begin=begin).filter(Exists(mine))
+
+    def of_no_message(self, before: datetime) -> Self:
+        """Done with and about no message (arrays that were split, references nobody knows), older than a moment."""
+        done = self.filter(notification_id__isnull=True, applied_at__isnull=False)
+        return done.filter(received_at__lt=before).order_by("received_at")

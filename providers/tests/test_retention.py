@@ -1,6 +1,6 @@
 """Receipts go with the message they are about."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -10,6 +10,7 @@ from providers import retention
 from providers.models import Receipt
 
 NOW = datetime(2026, 3, 31, 2, 0, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
 pytestmark = pytest.mark.django_db
 
 
@@ -29,10 +30,26 @@ def test_all_receipts_of_these_messages_go_and_no_other():
     assert retention.run([gone.pk], now=NOW, kind="sms") == 0
 
 
-def test_asked_without_messages_nothing_goes_not_even_receipts_of_none():
-    receipt(make_provider(), None)
-    assert retention.run([], now=NOW, kind="sms") == 0
-    assert Receipt.objects.exists()
+def test_a_receipt_of_no_message_goes_thirty_days_after_it_came_once_it_is_done_with():
+    provider, limit = make_provider(), NOW - retention.KEPT_FOR
+    labels = {
+        "just over": receipt(provider, None, received_at=limit - SECOND, applied_at=limit),
+        "exactly at": receipt(provider, None, received_at=limit, applied_at=limit),
+        "not applied": receipt(provider, None, received_at=limit - SECOND),
+        "of a message": receipt(provider, uuid4(), received_at=limit - SECOND, applied_at=limit),
+    }
+    assert retention.run([], now=NOW, kind="") == 1
+    assert retention.run([], now=NOW, kind="") == 0
+    left = set(Receipt.objects.values_list("pk", flat=True))
+    assert [label for label, row in labels.items() if row.pk not in left] == ["just over"]
+
+
+def test_those_of_no_message_go_in_batches(monkeypatch):
+    monkeypatch.setattr(retention, "BATCH", 2)
+    provider, old = make_provider(), NOW - 2 * retention.KEPT_FOR
+    for _ in range(3):
+        receipt(provider, None, received_at=old, applied_at=old)
+    assert [retention.run([], now=NOW, kind="") for _ in range(3)] == [2, 1, 0]
 
 
 def test_keys_may_come_as_text_and_take_one_query(django_assert_num_queries):
