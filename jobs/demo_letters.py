@@ -54,10 +54,15 @@ def render(job: Job, *, clock: Clock) -> int:
 
 
 def print_letters(job: Job, *, clock: Clock) -> Printed:
-    """Run the print run of the next day that takes these letters and is not finished yet, without waiting for it."""
+    """Run the print run of the next day that takes these letters and is not finished yet, without waiting for it.
+
+    Raises DemoRefused where letters of another service would go with it.
+    """
     day = local_date(clock())
     while print_deadline(day) <= clock() or PrintRun.objects.filter(day=day, finished_at__isnull=False).exists():
         day += timedelta(days=1)
+    if Letter.objects.printable(print_deadline(day)).exclude(notification__service=job.service).exists():
+        raise DemoRefused("Letters of other services wait here and would go with the demo's. Use another database.")
     collate(clock=clock, day=day)
     return Printed(job, day, list(PrintFile.objects.filter(letters__notification__job=job).distinct()))
 

@@ -12,6 +12,7 @@ from jobs import demo_letters
 from letters import files
 from letters.models import PrintFile, PrintRun
 from notify.models import Notification
+from notify.testing import make_letter
 from providers.pausing import pause_sending
 
 pytestmark = pytest.mark.django_db
@@ -54,6 +55,14 @@ def test_a_second_run_takes_the_next_day_and_a_missing_zip_is_seen(monkeypatch, 
     with pytest.raises(SystemExit):
         call_command("demo_letters")
     assert "WRONG 3 with the postal provider" in capsys.readouterr().out
+
+
+def test_letters_of_another_service_are_not_taken_along():
+    other = make_letter()
+    with pytest.raises(CommandError, match="Letters of other services wait here"):
+        call_command("demo_letters")
+    other.refresh_from_db()
+    assert (other.print_run, PrintRun.objects.count()) == (None, 0)
 
 
 def test_it_does_not_run_in_production_or_while_paused(settings):

@@ -53,7 +53,8 @@ class Command(BaseCommand):
         self._say(f"PDFs made: {pages:,} pages, in {settings.VAR_DIR / 'letters-pdf'}.")
         printed = demo_letters.print_letters(job, clock=timezone.now)
         run = PrintRun.objects.get(day=printed.day)
-        self._say(f"Print run of {printed.day}, {run.letter_count:,} letters on {run.sheet_count:,} sheets:")
+        self._say(f"Print run of {printed.day} (not waited for; letters made from now on go with a later one):")
+        self._say(f"  {run.letter_count:,} letters on {run.sheet_count:,} sheets")
         for one in printed.zips:
             self._say(f"  {settings.VAR_DIR / 'postal' / one.name}  {one.letter_count:,} letters, {one.size:,} bytes")
         findings = demo_letters.judge(printed, now=timezone.now())
