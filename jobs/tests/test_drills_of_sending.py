@@ -21,7 +21,7 @@ from providers.tests.test_held import NOW
 @pytest.mark.processes
 @pytest.mark.xdist_group("processes")
 def test_every_drill_is_survived_and_leaves_nothing_behind():
-    command = [sys.executable, "-m", "drills.sending", "--seed", "1", "--rows", "2000", "--kills", "3"]
+    command = [sys.executable, "-m", "drills.sending", "--seed", "1", "--rows", "1000", "--kills", "2"]
     with tempfile.TemporaryDirectory() as folder:  # not tmp_path: a socket's path must be short
         environment = {**os.environ, "TMPDIR": folder}
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900)
