@@ -2,7 +2,7 @@
 
 Beside it the limit: the bare statements of a claim and of a finish with ready-made values, on the same rows.
 
-    python -m bench.claim [--sizes 1000 10000 100000] [--rounds 5] [--backlog 1000000]
+    python -m bench.claim [--sizes 100 1000 10000] [--rounds 5] [--backlog 1000000]
 """
 
 import argparse
@@ -90,7 +90,7 @@ def fairness(backlog: int, rounds: int) -> list[Any]:
 def main() -> None:
     """Measure every size and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[100, 1_000, 10_000])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--backlog", type=int, default=1_000_000)
     options = parser.parse_args()

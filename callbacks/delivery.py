@@ -155,7 +155,7 @@ def _alert_exhausted(endpoint: int, *, now: datetime) -> None:
     raise_alert(
         "callback-exhausted",
         f"endpoint {endpoint}",
-        "Callbacks to this endpoint were tried for days and given up; they are kept and can be sent again. "
+        "Callbacks to this endpoint were tried for days and given up; they are kept for 30 days. "
         "Ask the service whether its receiver works. See README, callback-exhausted.",
         now=now,
     )

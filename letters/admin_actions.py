@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from letters.cancelling import cancel_letters
 from letters.models import Letter
+from letters.watchdogs import close_seen
 from notify.admin_base import ReadOnlyAdmin
 
 AT_ONCE = 5_000  # letters
@@ -37,7 +38,11 @@ class LetterActions(ReadOnlyAdmin):
         for letter in Letter.objects.filter(pk__in=cancelled):
             self.log_change(request, letter, "Cancelled")
         self._say(
-            request, len(cancelled), "cancelled", len(keys), "printed, past the deadline of their run, or not waiting"
+            request,
+            len(cancelled),
+            "cancelled",
+            len(keys),
+            "printed, past the deadline of their run, or cancelled already",
         )
         return None
 
@@ -47,7 +52,9 @@ class LetterActions(ReadOnlyAdmin):
         chosen = list(queryset.order_by().values_list("pk", flat=True)[:AT_ONCE])
         unseen = Letter.objects.failed_unseen().filter(pk__in=chosen)
         letters = list(unseen)
-        seen = unseen.update(failure_seen_at=timezone.now())
+        now = timezone.now()
+        seen = unseen.update(failure_seen_at=now)
+        close_seen(now=now)
         for letter in letters:
             self.log_change(request, letter, "Technical failure seen")
         self._say(request, seen, "marked as seen", len(chosen), "not failed, or seen already")

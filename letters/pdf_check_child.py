@@ -25,8 +25,8 @@ POINT = 25.4 / 72  # mm
 PARENTS_LIMIT = 50  # levels of a page tree
 
 ACTIONS = {"/JavaScript", "/Launch", "/SubmitForm", "/ImportData", "/GoToE", "/GoToR", "/Rendition", "/Movie",
-           "/Sound", "/RichMediaExecute"}  # fmt: skip
-KEYS = {"/JS", "/JavaScript", "/AA", "/EF", "/EmbeddedFiles", "/XFA", "/RichMediaContent"}
+           "/Sound", "/Thread", "/RichMediaExecute"}  # fmt: skip
+KEYS = {"/JS", "/JavaScript", "/AA", "/EF", "/EmbeddedFiles", "/XFA", "/RichMediaContent", "/AFRelationship"}
 SUBTYPES = {"/RichMedia", "/Screen", "/Movie", "/Sound", "/3D", "/FileAttachment"}
 
 
@@ -149,8 +149,13 @@ def inherited(page: pikepdf.Page, name: str) -> Any:
 
 
 def check_objects(pdf: pikepdf.Pdf) -> None:
-    """Look at every object of the file, used or not."""
+    """Look at every object of the file, used or not, and at what stands in its trailer."""
+    if not pdf.Root.is_indirect:
+        raise damaged()  # readers disagree about such a file
     values = decoded = 0
+    for value in within(pdf.trailer):
+        if isinstance(value, pikepdf.Dictionary | pikepdf.Stream):
+            check_active(value)
     for found in pdf.objects:
         for value in within(found):
             values += 1
@@ -188,7 +193,11 @@ def check_active(value: Any) -> None:
         found.add(str(value["/S"]))
     if str(value.get("/Subtype", "")) in SUBTYPES:
         found.add(str(value["/Subtype"]))
-    if isinstance(value, pikepdf.Stream) and "/F" in names:
+    # By what they hold: a font may be named FS or UF.
+    outside = str(value.get("/FS", "")) == "/URL" or isinstance(value.get("/UF"), pikepdf.String)
+    if outside or str(value.get("/Type", "")) == "/Filespec":
+        found.add("/Filespec")
+    if isinstance(value, pikepdf.Stream) and names & {"/F", "/Ref"}:  # a structure element's /Ref is no stream's
         found.add("a stream outside the file")
     if found:
         what = sorted(found)[0].lstrip("/")

@@ -6,6 +6,7 @@ and is told what became of it; the file stays in `letters-invalid` for whoever h
 
 import hashlib
 import logging
+import secrets
 import tempfile
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -105,8 +106,12 @@ def refuse_unfit(upload: Upload, *, now: datetime) -> Upload:
 
 
 def stored_name(letter_id: UUID, now: datetime) -> str:
-    """Return the name of a letter's file in each storage, by its local day."""
-    return f"{local_date(now):%Y-%m-%d}/{letter_id}.pdf"
+    """Return a name for a letter's file in each storage, by its local day.
+
+    Each call gives another: of two submissions at once the one that loses removes its own file, and some storages
+    write over a name that is taken.
+    """
+    return f"{local_date(now):%Y-%m-%d}/{letter_id}-{secrets.token_hex(4)}.pdf"
 
 
 def _made_before(upload: Upload) -> Letter | None:

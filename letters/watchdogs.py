@@ -125,13 +125,24 @@ def _check_not_printed(*, now: datetime) -> int:
     return count
 
 
-def _check_failed(*, now: datetime) -> int:
-    unseen = Letter.objects.failed_unseen().order_by("notification__created_at")
-    count = unseen.count()
+def close_seen(*, now: datetime) -> int:
+    """Close the alerts about failed letters of which a person has seen all. Returns how many letters nobody has seen.
+
+    now: aware UTC.
+    """
+    unseen = Letter.objects.failed_unseen()
     wrong = unseen.filter(print_run__isnull=False).values_list("print_run__day", flat=True).distinct().order_by()
     close_others(WRONG_FILE, [f"print run {day}" for day in wrong], now=now)
+    count = unseen.count()
     if not count:
         close_alert(FAILED, ALL, now=now)
+    return count
+
+
+def _check_failed(*, now: datetime) -> int:
+    unseen = Letter.objects.failed_unseen().order_by("notification__created_at")
+    count = close_seen(now=now)
+    if not count:
         return 0
     keys = ", ".join(str(pk) for pk in unseen.values_list("pk", flat=True)[:NAMED])
     oldest = unseen.values_list("notification__created_at", flat=True)[0]

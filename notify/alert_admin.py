@@ -73,7 +73,7 @@ class AlertAdmin(ReadOnlyAdmin):
     list_display = ("kind", "scope", "shown_message", "state", "told", "times_seen", "last_seen_at")
     list_filter = (AlertState, "kind")
     search_fields = ("kind", "scope")
-    actions = ("acknowledge", "snooze", "unsnooze")
+    actions = ("acknowledge", "snooze", "unsnooze", "resolve")
     empty_text = "Nothing is wrong: no alert is open."
     change_form_template = "admin/notify/alert/change_form.html"
     fieldsets = (
@@ -186,6 +186,11 @@ class AlertAdmin(ReadOnlyAdmin):
         """Put these off no longer."""
         self._apply(request, ATTENTION["unsnooze"], queryset, until=None)
 
+    @admin.action(description="Resolve: the cause is gone", permissions=["attend"])
+    def resolve(self, request: HttpRequest, queryset: QuerySet) -> None:
+        """Close these by hand; a new occurrence opens, and tells, a new one."""
+        self._apply(request, ATTENTION["resolve"], queryset, until=None)
+
     def has_attend_permission(self, request: HttpRequest) -> bool:
         """Who may change alerts may acknowledge and snooze them."""
         return request.user.has_perm("notify.change_alert")
@@ -221,6 +226,7 @@ def _fitting(alert: Alert) -> list[tuple[str, str]]:
     names = [] if state == "resolved" else ["snooze"]
     names += ["acknowledge"] if names and alert.acknowledged_at is None else []
     names += ["unsnooze"] if state == "snoozed" else []
+    names += ["resolve"] if state != "resolved" else []
     return [(reverse(f"admin:notify_alert_{name}", args=[alert.pk]), ATTENTION[name].title) for name in names]
 
 

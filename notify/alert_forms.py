@@ -1,4 +1,4 @@
-"""What a person may do about alerts: acknowledge them, put them off until a local time, or put them off no longer."""
+"""What a person may do about alerts: acknowledge them, put them off until a local time or no longer, close them."""
 
 from collections.abc import Callable, Iterable
 from datetime import datetime, time, timedelta
@@ -8,7 +8,7 @@ from uuid import UUID
 from django import forms
 from django.conf import settings
 
-from notify.alerts import acknowledge, snooze, unsnooze
+from notify.alerts import acknowledge, resolve, snooze, unsnooze
 from notify.clock import at_local, local_date
 from notify.models import Alert
 
@@ -77,5 +77,13 @@ ATTENTION = {
         "It counts as open again at once; if nobody was told yet, somebody is.",
         "No longer snoozed",
         lambda keys, now, until: unsnooze(keys, now=now),
+    ),
+    "resolve": Attention(
+        "Resolve",
+        "Resolve",
+        "You say that its cause is gone. Most alerts resolve themselves; where the cause is still there, or comes "
+        "back, a new one opens and somebody is told again.",
+        "Resolved by hand",
+        lambda keys, now, until: resolve(keys, now=now),
     ),
 }

@@ -54,6 +54,11 @@ def state_of(alert: Alert, now: datetime) -> str:
     return "acknowledged" if alert.acknowledged_at else "open"
 
 
+def resolve(keys: Iterable[UUID], *, now: datetime) -> list[Alert]:
+    """Close these by hand: a new occurrence opens, and tells, a new one. Returns those it changed: open ones."""
+    return _change(Alert.objects.open().filter(pk__in=keys), resolved_at=now)
+
+
 def acknowledge(keys: Iterable[UUID], *, now: datetime) -> list[Alert]:
     """Note that a person is on these. Returns those it changed: open ones that nobody had acknowledged."""
     return _change(Alert.objects.open().filter(pk__in=keys, acknowledged_at__isnull=True), acknowledged_at=now)

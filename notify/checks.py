@@ -20,6 +20,14 @@ def check_time_zone(app_configs: Any, **kwargs: Any) -> list[Error]:
 
 
 @register()
+def check_retention_days(app_configs: Any, **kwargs: Any) -> list[Error]:
+    """The retention of services without one of their own has the same range as theirs."""
+    if 3 <= settings.RETENTION_DAYS <= 90:
+        return []
+    return [Error(f"RETENTION_DAYS is {settings.RETENTION_DAYS}; it must be 3 to 90.", id="notify.E012")]
+
+
+@register()
 def check_schedule(app_configs: Any, **kwargs: Any) -> list[Error]:
     """Every default schedule names a registered task, and every route a declared queue."""
     from notify.celery import app

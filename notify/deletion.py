@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Min, Q, QuerySet
@@ -67,6 +68,8 @@ def delete_past_retention(*, now: datetime) -> dict[str, int]:
             deleted += _delete_of(service, kind, cut_off(days, now=now), now=now)
             if not stopping():  # it came to its end
                 close_alert(FAILED, f"service {service}, {kind}", now=now)
+        except SoftTimeLimitExceeded:
+            raise  # no fault of this service: the next run goes on here
         except Exception as error:
             logger.warning("Retention of service %s, %s, stopped", service, kind, exc_info=error)
             _tell_failed(service, kind, error, now=now)

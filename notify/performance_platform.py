@@ -27,9 +27,10 @@ _OLDEST_FIRST = ("day", "notification_type")
 def push(*, now: datetime) -> int:
     """Push every day and channel that was not pushed as it stands, oldest first, until one fails. Returns how many.
 
-    What failed stays and is tried again at the next run; alerted once a day's push has failed three nights.
+    What failed stays and is tried again at the next run; alerted where a day is NIGHTS old and still not pushed.
     """
     if not settings.PERFORMANCE_PLATFORM_URL:
+        close_alert(KIND, "push", now=now)
         return 0
     waiting = DailyTotal.objects.filter(pushed_at__isnull=True).order_by(*_OLDEST_FIRST)
     pushed = 0
@@ -40,7 +41,7 @@ def push(*, now: datetime) -> int:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             _note_failure(day, error, now=now)
             return pushed
-        DailyTotal.objects.filter(pk__in=[total.pk for total in totals]).update(pushed_at=now)
+        _mark_pushed(totals, now=now)
         pushed += 1
     close_alert(KIND, "push", now=now)
     return pushed
@@ -66,6 +67,13 @@ def record(day: date, channel: str, totals: list[DailyTotal]) -> dict[str, Any]:
     }
 
 
+def _mark_pushed(totals: list[DailyTotal], *, now: datetime) -> None:
+    """Note that these were pushed, where they still are what was pushed: one counted anew meanwhile is pushed again."""
+    for total in totals:
+        same = {"counts": total.counts, "sent_within_ten_seconds": total.sent_within_ten_seconds}
+        DailyTotal.objects.filter(pk=total.pk, **same).update(pushed_at=now)
+
+
 async def _post(body: dict[str, Any]) -> None:
     timeout = aiohttp.ClientTimeout(total=TIMEOUT)
     async with (
@@ -82,7 +90,7 @@ def _note_failure(day: date, error: Exception, *, now: datetime) -> None:
         raise_alert(
             KIND,
             "push",
-            f"The totals of {day:%d %b %Y} could not be pushed three nights running ({type(error).__name__}). They are "
+            f"The totals of {day:%d %b %Y} could not be pushed for {NIGHTS} days ({type(error).__name__}). They are "
             f"kept and tried again every night. Check PERFORMANCE_PLATFORM_URL. See README, {KIND}.",
             now=now,
         )

@@ -155,6 +155,8 @@ class Receipt(models.Model):
     due_at: not applied before; a receipt that comes before its message is parked by moving it ahead.
     """
 
+    OF_NO_MESSAGE = Q(notification_id__isnull=True) | Q(outcome="no-such-message")  # the second names one we lack
+
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     provider = models.ForeignKey(Provider, on_delete=models.PROTECT, related_name="receipt_set")
     dedupe_key = models.CharField(max_length=64, help_text="sha256 of the body.")
@@ -190,7 +192,7 @@ class Receipt(models.Model):
             models.Index(
                 fields=["received_at"],
                 name="receipt_of_no_message",
-                condition=Q(notification_id__isnull=True, applied_at__isnull=False),
+                condition=Q(Q(notification_id__isnull=True) | Q(outcome="no-such-message"), applied_at__isnull=False),
             ),
         ]
 

@@ -57,5 +57,5 @@ class ReceiptQuerySet(models.QuerySet):
 
     def of_no_message(self, before: datetime) -> Self:
         """Done with and about no message (arrays that were split, references nobody knows), older than a moment."""
-        done = self.filter(notification_id__isnull=True, applied_at__isnull=False)
+        done = self.filter(self.model.OF_NO_MESSAGE, applied_at__isnull=False)
         return done.filter(received_at__lt=before).order_by("received_at")

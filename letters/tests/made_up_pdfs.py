@@ -1,6 +1,7 @@
 """PDFs for tests, each made here: good ones, and one for each way in which a file can be bad."""
 
 import io
+import re
 import zlib
 from typing import Any
 
@@ -148,11 +149,37 @@ def active(kind: str) -> bytes:
         stream = pdf.make_stream(b"")
         stream.F = String("http://example.org/page")
         page.Contents = stream
+    elif kind in ("page of another file", "file of the web", "associated file"):
+        _point_outside(kind, pdf)
     elif kind == "RichMedia":
         page.Annots = Array([Dictionary(Type=Name.Annot, Subtype=Name.RichMedia, Rect=Array([0, 0, 1, 1]))])
-    else:  # Launch, SubmitForm, GoToE
+    else:  # Launch, SubmitForm, GoToE, Thread
         root.OpenAction = Dictionary(S=Name(f"/{kind}"), F=String("other"))
     return saved(pdf)
+
+
+def _point_outside(kind: str, pdf: pikepdf.Pdf) -> None:
+    page = pdf.pages[0].obj
+    if kind == "page of another file":
+        form = pdf.make_stream(b"", Type=Name.XObject, Subtype=Name.Form, BBox=Array([0, 0, 1, 1]))
+        form.Ref = Dictionary(F=String("other.pdf"), Page=0)
+        page.Resources = Dictionary(XObject=Dictionary(P=form))
+    elif kind == "file of the web":
+        page.PieceInfo = Dictionary(A=Dictionary(FS=Name.URL, F=String("http://example.org/a")))
+    else:
+        pdf.Root.AF = Array([Dictionary(Type=Name.Filespec, F=String("other.pdf"))])
+
+
+def catalog_in_the_trailer() -> bytes:
+    """Make a PDF whose catalog, with a script in it, is no object of its own: some readers run it, others refuse it."""
+    pdf = blank()
+    written = saved(pdf, object_stream_mode=pikepdf.ObjectStreamMode.disable)
+    start, end = written.index(b"trailer"), written.index(b"startxref")
+    kids = re.search(rb"/Pages (\d+ 0 R)", written)[1]
+    script = b"/OpenAction <</S /JavaScript /JS (app.alert(1))>>"
+    direct = b"<</Type /Catalog /Pages " + kids + b" " + script + b">>"
+    trailer = re.sub(rb"/Root \d+ 0 R", lambda _: b"/Root " + direct, written[start:end])
+    return written[:start] + trailer + written[end:]
 
 
 def with_link() -> bytes:

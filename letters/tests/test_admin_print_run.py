@@ -12,7 +12,8 @@ from django.urls import reverse
 from letters import panels, print_run
 from letters.models import BankHoliday, Letter, LetterHold, PrintFile, PrintRun
 from letters.tests.storages import use_folders
-from notify.models import Notification
+from notify.alerts import raise_alert
+from notify.models import Alert, Notification
 from notify.testing import make_letter, make_provider, make_service
 
 NOON = datetime(2026, 7, 1, 11, tzinfo=UTC)
@@ -123,8 +124,10 @@ def test_letters_are_cancelled_after_the_question_and_once(admin_client):
 def test_failures_are_marked_as_seen_once(admin_client):
     failed, other = make_letter(status="technical-failure"), make_letter()
     chosen = {"action": "mark_failures_seen", "_selected_action": [str(failed.pk), str(other.pk)]}
+    raise_alert("letters-failed", "letters", "x", now=NOON)
     assert "1 letter marked as seen. 1 left" in text(admin_client.post(LETTERS, chosen, follow=True))
     assert Letter.objects.get(pk=failed.pk).failure_seen_at == NOON
+    assert not Alert.objects.open().exists()  # at once, not at the next morning's check
     assert Letter.objects.get(pk=other.pk).failure_seen_at is None
     assert "0 letters marked" in text(admin_client.post(LETTERS, chosen, follow=True))
 

@@ -1,6 +1,7 @@
 """Adding a precompiled letter in the admin, and by `manage.py upload_letter`."""
 
 import io
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -157,7 +158,8 @@ def test_an_inactive_service_is_not_offered(admin_client):
 def test_a_files_name_is_shown_never_used(admin_client, woken, storage, name):
     admin_client.post(ADD, form(make_service(), name=name))
     letter = Letter.objects.get()
-    assert letter.pdf.name == f"{local_date(letter.notification.created_at)}/{letter.pk}.pdf"
+    day = local_date(letter.notification.created_at)
+    assert re.fullmatch(rf"{day}/{letter.pk}-[0-9a-f]{{8}}\.pdf", letter.pdf.name)
     assert not set(letter.original_file_name) & set("/\n\u202e")
     assert "<b>.pdf" not in shown(admin_client, letter)
 

@@ -5,22 +5,24 @@ from datetime import UTC, date, datetime, timedelta
 from io import StringIO
 
 import pytest
+from django.core.files.storage import storages
 from django.core.management import call_command
 
 from jobs.cancelling import cancel_job
-from letters import print_run
+from letters import files, print_run, scanning
 from letters.cancelling import cancel_letters
 from letters.forecast import forecast
 from letters.holding import hold_letters, release_letters, tell_held
 from letters.models import LetterHold, PrintRun
 from letters.tests.storages import members, use_folders
+from notify.clock import local_date, local_midnight
 from notify.models import Alert, Notification
 from notify.testing import make_job, make_letter, make_notification, make_service, make_template
 from notify.tests.together import together
 from providers.models import Pause
 
 pytestmark = pytest.mark.django_db
-SECOND = timedelta(seconds=1)
+SECOND, DAY = timedelta(seconds=1), timedelta(days=1)
 NOON = datetime(2026, 7, 1, 11, tzinfo=UTC)
 DEADLINE = datetime(2026, 7, 1, 16, 30, tzinfo=UTC)
 AT = datetime(2026, 7, 1, 16, 50, tzinfo=UTC)
@@ -75,7 +77,7 @@ def test_letters_are_cancelled_until_the_deadline_of_their_run_and_while_nothing
     assert len(cancel_letters([one.pk], now=DEADLINE - SECOND)) == 1
     assert len(cancel_letters([one.pk], now=DEADLINE - SECOND)) == 0
     assert status(one) == "cancelled"
-    for other in (letter(status="sending"), letter(status="pending-virus-check"), letter(status="delivered")):
+    for other in (letter(status="sending"), letter(status="technical-failure"), letter(status="delivered")):
         assert len(cancel_letters([other.pk], now=NOON)) == 0
 
 
@@ -92,6 +94,31 @@ def test_a_cancelled_letter_is_not_rendered_any_more():
     cancel_letters([one.pk], now=NOON)
     one.refresh_from_db()
     assert one.due_at is None
+
+
+def test_after_midnight_a_run_that_is_not_finished_still_keeps_its_letters():
+    old, new = letter(created_at=DEADLINE - SECOND), letter(created_at=DEADLINE)
+    midnight = local_midnight(local_date(DEADLINE) + timedelta(days=1))
+    for now in (midnight, midnight + 60 * SECOND):
+        assert cancel_letters([old.pk], now=now) == []
+    assert cancel_letters([new.pk], now=midnight) == [new.pk]
+    PrintRun.objects.create(day=local_date(DEADLINE), deadline=DEADLINE, finished_at=midnight)
+    assert cancel_letters([old.pk], now=midnight) == [old.pk]
+
+
+def test_a_letter_that_waits_for_its_virus_check_is_cancelled_at_any_time_and_its_file_goes():
+    waiting = letter(
+        kind="precompiled", status="pending-virus-check", created_at=DEADLINE - SECOND, due_at=DEADLINE + DAY
+    )
+    assert cancel_letters([waiting.pk], now=AT) == [waiting.pk]
+    waiting.refresh_from_db()
+    assert (waiting.notification.status, waiting.due_at) == ("cancelled", AT)
+    assert storages[files.SCAN].exists(waiting.pdf.name)
+    scanning.scan_due(clock=lambda: AT)
+    waiting.refresh_from_db()
+    assert (waiting.pdf.name, waiting.due_at) == ("", None)
+    assert storages[files.SCAN].listdir("")[1] == []
+    assert cancel_letters([waiting.pk], now=AT) == []
 
 
 def test_a_letter_in_a_zip_is_cancelled_by_nobody():

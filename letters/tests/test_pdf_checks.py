@@ -18,7 +18,8 @@ from letters.pdf_checks import Checked, CheckerBroken, Problem, check_pdf
 from letters.tests import made_up_pdfs as pdfs
 
 ACTIVE = ["JavaScript", "hidden JavaScript", "JavaScript on closing", "Launch", "embedded file", "XFA", "RichMedia",
-          "SubmitForm", "external stream", "GoToE"]  # fmt: skip
+          "SubmitForm", "external stream", "GoToE", "Thread", "page of another file", "file of the web",
+          "associated file"]  # fmt: skip
 
 
 def check(data, **limits):
@@ -54,6 +55,7 @@ BAD = {
     "L08 no page": (pdfs.saved(pdfs.blank(0)), "PDF_PAGES"),
     "L08 11 pages": (pdfs.good(11), "PDF_PAGES"),
     "L16 a picture of a billion pixels": (pdfs.huge_claim(), "PDF_TOO_COMPLEX"),
+    "L13 catalog in the trailer": (pdfs.catalog_in_the_trailer(), "PDF_DAMAGED"),
     **{f"L13 {kind}": (pdfs.active(kind), "PDF_ACTIVE_CONTENT") for kind in ACTIVE},
 }
 

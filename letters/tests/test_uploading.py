@@ -71,7 +71,8 @@ def test_a_good_pdf_becomes_a_letter_that_waits_for_its_virus_check(storage):
     assert (letter.kind, letter.pages, letter.postage, letter.due_at) == ("precompiled", 2, "first", NOW)
     assert letter.sha256 == hashlib.sha256(GOOD).hexdigest()
     assert letter.original_file_name == "Mrs A.pdf"
-    assert lying(storage) == [f"letters-scan/2026-10-25/{letter.pk}.pdf"]
+    assert lying(storage) == [f"letters-scan/{letter.pdf.name}"]
+    assert letter.pdf.name.startswith(f"2026-10-25/{letter.pk}-")
     assert (storage / "letters-scan" / letter.pdf.name).read_bytes() == GOOD
     assert list(Notification.objects.found_by("Ms A Reader\n1 High Street")) == [message]
     assert Letter.objects.ready().count() == 0
@@ -91,7 +92,7 @@ def test_a_bad_file_becomes_a_failed_letter_that_is_kept_and_told(storage, data,
     assert letter.notification.status == Status.VALIDATION_FAILED
     assert letter.notification.status_reason.startswith(f"{code}: ")
     assert (letter.due_at, letter.pages, letter.sha256) == (None, None, hashlib.sha256(data).hexdigest())
-    assert lying(storage) == [f"letters-invalid/2026-10-25/{letter.pk}.pdf"]
+    assert lying(storage) == [f"letters-invalid/{letter.pdf.name}"]
     assert (storage / "letters-invalid" / letter.pdf.name).read_bytes() == data
     assert list(Callback.objects.values_list("notification_id", "notification_status")) == [
         (letter.pk, Status.VALIDATION_FAILED)
@@ -137,7 +138,7 @@ def test_a_bad_file_with_a_virus_is_called_by_that_name_where_there_is_a_scanner
     assert letter.notification.status == Status.VIRUS_SCAN_FAILED
     assert letter.notification.status_reason == f"VIRUS_FOUND: {servers.VIRUS}"
     assert (letter.scan_verdict, letter.scanned_sha256) == ("infected", letter.sha256)
-    assert lying(storage) == [f"letters-invalid/2026-10-25/{letter.pk}.pdf"]
+    assert lying(storage) == [f"letters-invalid/{letter.pdf.name}"]
     assert Alert.objects.get().kind == "virus-found"
 
 
@@ -157,7 +158,7 @@ def test_a_virus_in_an_attachment_is_never_printed_even_where_the_scanner_cannot
     reason = letter.notification.status_reason
     assert letter.notification.status in (Status.VALIDATION_FAILED, Status.VIRUS_SCAN_FAILED)
     assert reason.startswith(f"{code}: ") or reason == f"VIRUS_FOUND: {servers.VIRUS}"
-    assert lying(storage) == [f"letters-invalid/2026-10-25/{letter.pk}.pdf"]
+    assert lying(storage) == [f"letters-invalid/{letter.pdf.name}"]
 
 
 @pytest.mark.parametrize(

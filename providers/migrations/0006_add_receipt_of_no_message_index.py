@@ -17,7 +17,10 @@ class Migration(migrations.Migration):
             index=models.Index(
                 fields=["received_at"],
                 name="receipt_of_no_message",
-                condition=models.Q(notification_id__isnull=True, applied_at__isnull=False),
+                condition=models.Q(
+                    models.Q(notification_id__isnull=True) | models.Q(outcome="no-such-message"),
+                    applied_at__isnull=False,
+                ),
             ),
         ),
     ]

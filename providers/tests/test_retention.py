@@ -35,13 +35,16 @@ def test_a_receipt_of_no_message_goes_thirty_days_after_it_came_once_it_is_done_
     labels = {
         "just over": receipt(provider, None, received_at=limit - SECOND, applied_at=limit),
         "exactly at": receipt(provider, None, received_at=limit, applied_at=limit),
+        "of a message we lack": receipt(
+            provider, uuid4(), received_at=limit - SECOND, applied_at=limit, outcome="no-such-message"
+        ),
         "not applied": receipt(provider, None, received_at=limit - SECOND),
         "of a message": receipt(provider, uuid4(), received_at=limit - SECOND, applied_at=limit),
     }
-    assert retention.run([], now=NOW, kind="") == 1
+    assert retention.run([], now=NOW, kind="") == 2
     assert retention.run([], now=NOW, kind="") == 0
     left = set(Receipt.objects.values_list("pk", flat=True))
-    assert [label for label, row in labels.items() if row.pk not in left] == ["just over"]
+    assert [label for label, row in labels.items() if row.pk not in left] == ["just over", "of a message we lack"]
 
 
 def test_those_of_no_message_go_in_batches(monkeypatch):
