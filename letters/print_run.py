@@ -14,6 +14,7 @@ from datetime import date, datetime
 from io import BytesIO
 from typing import Any
 
+from django.db import connection
 from django.db.models import Sum
 
 from letters import postal, print_files
@@ -58,6 +59,7 @@ def collate(*, clock: Callable[[], datetime], day: date | None = None) -> dict[s
             try:
                 finished = _work(run, counts, clock=clock, until=until)
             except Exception as error:
+                _reconnect()
                 _tell_failed(run, error, now=clock())
                 raise
             counts["unfinished"] += not finished
@@ -161,6 +163,12 @@ def manifest(run: PrintRun) -> bytes:
     totals = {name: sum(file[name] for file in files) for name in ("letters", "sheets", "bytes")}
     written = {"day": str(run.day), "files": files, "totals": {"files": len(files)} | totals}
     return json.dumps(written, indent=1).encode() + b"\n"
+
+
+def _reconnect() -> None:
+    """Drop a session that the database ended, so that the alert can be written."""
+    if not connection.in_atomic_block and not connection.is_usable():
+        connection.close()
 
 
 def _tell_failed(run: PrintRun, error: Exception, *, now: datetime) -> None:
