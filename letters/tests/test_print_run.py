@@ -270,6 +270,29 @@ def test_an_alert_is_written_although_the_database_ended_the_session(settings, m
     assert Alert.objects.open().get().kind == "print-run-failed"
 
 
+@pytest.mark.parametrize("broken", ["read_acknowledgements", "collate", "tell_held"])
+def test_a_step_of_the_tick_that_fails_keeps_no_other_from_its_work(monkeypatch, broken):
+    called, counts = [], {}
+
+    def step(name, answer):
+        def call(**kwargs):
+            called.append(name)
+            kwargs.get("counts", {}).update(answer)
+            if name == broken:
+                raise OSError("the line is down")
+            return answer
+
+        return call
+
+    monkeypatch.setattr(print_run, "collate", step("collate", {"letters": 3}))
+    monkeypatch.setattr(print_run, "tell_held", step("tell_held", {}))
+    monkeypatch.setattr(print_run, "read_acknowledgements", step("read_acknowledgements", {"acknowledged": 1}))
+    with pytest.raises(OSError, match="line"):
+        print_run.tick(clock=lambda: AT, counts=counts)
+    assert called == ["read_acknowledgements", "collate", "tell_held"]
+    assert counts["letters"] == 3
+
+
 class Killed(BaseException):
     """Stands in for SIGKILL: nothing catches it."""
 
