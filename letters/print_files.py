@@ -134,9 +134,15 @@ def mark_sent(file: PrintFile, *, now: datetime) -> int:
 
 
 def resume(file: PrintFile, *, now: datetime) -> None:
-    """Bring a print file to its end that a killed run left behind."""
+    """Bring a print file to its end that a killed run left behind.
+
+    It went already where it lies whole at the postal provider, or where that has acknowledged it. A window remains: a
+    zip that the provider took away before we were killed, and has not acknowledged yet (or never does), is uploaded
+    again, with the same bytes under the same name, by which the provider can know it.
+    """
     pulse = Pulse(file.print_run_id)
-    if postal.lies_whole(postal.postal_storage(), file, pulse.beat):
+    acknowledged = PrintFile.objects.filter(pk=file.pk, acknowledged_at__isnull=False).exists()
+    if acknowledged or postal.lies_whole(postal.postal_storage(), file, pulse.beat):
         mark_sent(file, now=now)
         return
     bundle, wrong = Bundle(), {}

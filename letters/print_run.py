@@ -46,7 +46,8 @@ def collate(
 ) -> dict[str, int]:
     """Run the print run that is due (or that of one local day) to its end, and any that was left unfinished.
 
-    clock: gives the moment (aware, UTC). counts: filled, so that it is known what went before an error. Returns what was found and sent; raises Busy and Paused, where nothing was
+    clock: gives the moment (aware, UTC). counts: filled, so that it is known what went before an error.
+    Returns what was found and sent; raises Busy and Paused, where nothing was
     done, and whatever a storage raises: an alert is open then, and the next call goes on where this one stopped.
     """
     refuse_transaction()

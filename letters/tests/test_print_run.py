@@ -293,6 +293,24 @@ def test_a_step_of_the_tick_that_fails_keeps_no_other_from_its_work(monkeypatch,
     assert counts["letters"] == 3
 
 
+def test_a_zip_that_was_taken_and_acknowledged_before_we_were_killed_is_not_uploaded_again(folder, monkeypatch):
+    make_provider("postal")
+    one = letter()
+    with monkeypatch.context() as patch:
+        patch.setattr(print_files, "mark_sent", lambda *args, **kwargs: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run()
+    file = PrintFile.objects.get()
+    assert file.uploaded_at is None
+    zips(folder)[0].unlink()
+    (folder / "postal" / "acknowledgements").mkdir()
+    line = f"{file.name},{file.letter_count},{file.sha256},accepted"
+    (folder / "postal" / "acknowledgements" / "a.csv").write_text(line)
+    print_run.tick(clock=lambda: AT)
+    assert zips(folder) == []
+    assert statuses()[one.pk] == "sending"
+
+
 class Killed(BaseException):
     """Stands in for SIGKILL: nothing catches it."""
 
