@@ -5,6 +5,7 @@ A file is written as `<name>.part` and renamed. Object stores need no such step:
 
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
@@ -57,13 +58,14 @@ def move(storage: Storage, before: str, after: str) -> None:
         storage.delete(before)
 
 
-def lies_whole(storage: Storage, file: PrintFile) -> bool:
-    """Say whether exactly these bytes lie under the file's name."""
+def lies_whole(storage: Storage, file: PrintFile, beat: Callable[[], None]) -> bool:
+    """Say whether exactly these bytes lie under the file's name. beat: called with each piece."""
     if not storage.exists(file.name) or storage.size(file.name) != file.size:
         return False
     digest = hashlib.sha256()
     with storage.open(file.name, "rb") as content:
         while piece := content.read(_CHUNK):
+            beat()
             digest.update(piece)
     return digest.hexdigest() == file.sha256
 

@@ -11,6 +11,7 @@ is gone or changed becomes technical-failure, and the others go.
 import logging
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
+from typing import IO, cast
 from uuid import UUID
 
 from django.core.files.storage import storages
@@ -20,6 +21,7 @@ from django.db.models import Max
 from callbacks.outcomes import settle
 from letters import files, postal
 from letters.models import Letter, PrintFile, PrintRun
+from letters.pulse import Beating, Pulse
 from letters.zips import Bundle, WrongFile, read_pdf, zip_name
 from notify.alerts import raise_alert
 from notify.models import Notification
@@ -49,11 +51,11 @@ def pack(run: PrintRun, group: Group, *, now: datetime) -> Iterator[Bundle]:
 
     Letters whose PDF is wrong are failed on the way.
     """
-    bundle, storage, wrong = Bundle(), storages[files.PDF], {}
+    bundle, storage, wrong, pulse = Bundle(), storages[files.PDF], {}, Pulse(run.pk)
     try:
         for letter in _letters(run, group):
             try:
-                pdf = read_pdf(letter, storage)
+                pdf = read_pdf(letter, storage, pulse.beat)
             except WrongFile as error:
                 wrong[letter] = str(error)
                 continue
@@ -107,7 +109,8 @@ def deliver(file: PrintFile, bundle: Bundle, *, now: datetime) -> None:
 
 def upload(file: PrintFile, bundle: Bundle) -> None:
     """Put a zip where the postal provider takes it; under its name it is always whole."""
-    postal.put_whole(postal.postal_storage(), file.name, bundle.file)
+    content = cast(IO[bytes], Beating(bundle.file, Pulse(file.print_run_id)))
+    postal.put_whole(postal.postal_storage(), file.name, content)
     logger.info("Zip %s uploaded, %d letters", file.name, file.letter_count, extra={"count": file.letter_count})
 
 
@@ -131,15 +134,22 @@ def mark_sent(file: PrintFile, *, now: datetime) -> int:
 
 
 def resume(file: PrintFile, *, now: datetime) -> None:
-    """Bring a print file to its end that a killed run left behind."""
-    if postal.lies_whole(postal.postal_storage(), file):
+    """Bring a print file to its end that a killed run left behind.
+
+    It went already where it lies whole at the postal provider, or where that has acknowledged it. A window remains: a
+    zip that the provider took away before we were killed, and has not acknowledged yet (or never does), is uploaded
+    again, with the same bytes under the same name, by which the provider can know it.
+    """
+    pulse = Pulse(file.print_run_id)
+    acknowledged = PrintFile.objects.filter(pk=file.pk, acknowledged_at__isnull=False).exists()
+    if acknowledged or postal.lies_whole(postal.postal_storage(), file, pulse.beat):
         mark_sent(file, now=now)
         return
     bundle, wrong = Bundle(), {}
     try:
         for letter in file.letters.order_by("pk"):
             try:
-                pdf = read_pdf(letter, storages[files.PDF])
+                pdf = read_pdf(letter, storages[files.PDF], pulse.beat)
             except WrongFile as error:
                 wrong[letter] = str(error)
                 continue

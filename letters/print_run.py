@@ -14,6 +14,7 @@ from datetime import date, datetime
 from io import BytesIO
 from typing import Any
 
+from django.db import connection
 from django.db.models import Sum
 
 from letters import postal, print_files
@@ -23,7 +24,7 @@ from letters.models import Letter, PrintRun
 from notify.alerts import close_alert, raise_alert
 from notify.celery import stopping
 from notify.clock import newest_print_day, print_deadline
-from notify.loops import Due, refuse_transaction, slot
+from notify.loops import Due, InTransaction, refuse_transaction, slot
 from providers.models import Pause
 
 logger = logging.getLogger(__name__)
@@ -40,16 +41,20 @@ class Paused(Exception):
     """All sending is paused, so no letter leaves."""
 
 
-def collate(*, clock: Callable[[], datetime], day: date | None = None) -> dict[str, int]:
+def collate(
+    *, clock: Callable[[], datetime], day: date | None = None, counts: dict[str, int] | None = None
+) -> dict[str, int]:
     """Run the print run that is due (or that of one local day) to its end, and any that was left unfinished.
 
-    clock: gives the moment (aware, UTC). Returns what was found and sent; raises Busy and Paused, where nothing was
+    clock: gives the moment (aware, UTC). counts: filled, so that it is known what went before an error.
+    Returns what was found and sent; raises Busy and Paused, where nothing was
     done, and whatever a storage raises: an alert is open then, and the next call goes on where this one stopped.
     """
     refuse_transaction()
     if Pause.objects.on().exists():
         raise Paused
-    counts = {"letters": 0, "zips": 0, "unfinished": 0}
+    counts = {} if counts is None else counts
+    counts |= {"letters": 0, "zips": 0, "unfinished": 0}
     with slot(LOCK, places=1) as mine:
         if not mine:
             raise Busy
@@ -58,22 +63,40 @@ def collate(*, clock: Callable[[], datetime], day: date | None = None) -> dict[s
             try:
                 finished = _work(run, counts, clock=clock, until=until)
             except Exception as error:
+                _reconnect()
                 _tell_failed(run, error, now=clock())
                 raise
             counts["unfinished"] += not finished
     return counts
 
 
-def tick(*, clock: Callable[[], datetime]) -> dict[str, int]:
-    """What the periodic loop does: the run that is due, and what the postal provider says of earlier ones.
+def tick(*, clock: Callable[[], datetime], counts: dict[str, int] | None = None) -> dict[str, int]:
+    """What the periodic loop does: what the postal provider says of earlier zips, then the run that is due.
 
-    Where another worker collates, or all sending is paused, only the latter. Returns what was found and done.
+    Acknowledgements come first: one of them may say that a zip went whose upload was cut off at its very end.
+    Where another worker collates, or all sending is paused, no run is worked on. A step that fails keeps no other from
+    its work; the first error is raised at the end. counts: is filled with what was found and done, also when it raises.
     """
-    counts: dict[str, int] = {}
-    with suppress(Busy, Paused):
-        counts |= collate(clock=clock)
-    tell_held(now=clock())
-    return counts | read_acknowledgements(now=clock())
+    counts = {} if counts is None else counts
+    errors: list[Exception] = []
+    steps: list[Callable[[], object]] = [
+        lambda: counts.update(read_acknowledgements(now=clock())),
+        lambda: collate(clock=clock, counts=counts),
+        lambda: tell_held(now=clock()),
+    ]
+    for step in steps:
+        try:
+            with suppress(Busy, Paused):
+                step()
+        except InTransaction:
+            raise
+        except Exception as error:
+            logger.warning("A step of the print run's tick failed", exc_info=error)
+            errors.append(error)
+            _reconnect()
+    if errors:
+        raise errors[0]
+    return counts
 
 
 def due_day(now: datetime) -> date | None:
@@ -161,6 +184,12 @@ def manifest(run: PrintRun) -> bytes:
     totals = {name: sum(file[name] for file in files) for name in ("letters", "sheets", "bytes")}
     written = {"day": str(run.day), "files": files, "totals": {"files": len(files)} | totals}
     return json.dumps(written, indent=1).encode() + b"\n"
+
+
+def _reconnect() -> None:
+    """Drop a session that the database ended, so that the alert can be written."""
+    if not connection.in_atomic_block and not connection.is_usable():
+        connection.close()
 
 
 def _tell_failed(run: PrintRun, error: Exception, *, now: datetime) -> None:

@@ -36,12 +36,14 @@ def check_precompiled_letter_state() -> dict[str, int]:
 @shared_task(name="letters.collate_letter_pdfs_for_day")
 def collate_letter_pdfs_for_day() -> dict[str, int]:
     """Hand the day's letters to the postal provider, where that is due, and read what it says of earlier ones."""
-    counts = print_run.tick(clock=timezone.now)
-    if counts.get("letters"):
-        deliver_due_callbacks.nudge()
-    if counts.get("unfinished"):
-        collate_letter_pdfs_for_day.delay_on_commit()
-    return counts
+    counts: dict[str, int] = {}
+    try:
+        return print_run.tick(clock=timezone.now, counts=counts)
+    finally:
+        if counts.get("letters"):
+            deliver_due_callbacks.nudge()
+        if counts.get("unfinished"):
+            collate_letter_pdfs_for_day.delay_on_commit()
 
 
 @shared_task(name="letters.check_templated_letter_state")

@@ -8,6 +8,7 @@ import hashlib
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
 from typing import IO
@@ -98,14 +99,15 @@ def zip_name(day: date, postage: str, sequence: int, letters: list[Letter]) -> s
     return f"NOTIFY.{day}.{postage}.{sequence:04d}.{members.hexdigest()[:20]}.zip"
 
 
-def read_pdf(letter: Letter, storage: Storage) -> Pdf:
+def read_pdf(letter: Letter, storage: Storage, beat: Callable[[], None]) -> Pdf:
     """Read a letter's PDF. Raises WrongFile where it is missing or not the bytes its row names.
 
+    beat: called with each piece, and once the file is open.
     Any other error of the storage is raised as it is: the letter is not to blame for it.
     """
     spool = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115  (closed by the caller)
     try:
-        digest, size = _copy(letter.pdf.name, storage, spool)
+        digest, size = _copy(letter.pdf.name, storage, spool, beat)
         if digest != letter.sha256:
             raise WrongFile("is not the one that was made or scanned")
     except BaseException as error:
@@ -119,11 +121,13 @@ def read_pdf(letter: Letter, storage: Storage) -> Pdf:
     return Pdf(spool, size)
 
 
-def _copy(name: str, storage: Storage, into: IO[bytes]) -> tuple[str, int]:
+def _copy(name: str, storage: Storage, into: IO[bytes], beat: Callable[[], None]) -> tuple[str, int]:
     """Copy a file piece by piece. Returns its sha256 and size."""
     digest, size = hashlib.sha256(), 0
     with storage.open(name, "rb") as source:
+        beat()
         while piece := source.read(_CHUNK):
+            beat()
             digest.update(piece)
             into.write(piece)
             size += len(piece)

@@ -2,10 +2,13 @@
 
 import hashlib
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
+from django.core.files.storage import FileSystemStorage
 from django.db import connection, transaction
 
 from callbacks.models import Callback
@@ -218,6 +221,94 @@ def test_a_storage_error_stops_the_run_with_an_alert_and_the_next_tick_finishes_
     run()
     assert statuses()[one.pk] == "sent"
     assert not Alert.objects.open().exists()
+
+
+@threads
+def test_a_slow_storage_does_not_cost_the_session_and_is_seen_as_progress(folder, settings, monkeypatch):
+    settings.LOOP_FROZEN_AFTER = timedelta(seconds=1)
+    service = make_service()
+    letters = [letter(service=service) for _ in range(4)]
+    opened, put = FileSystemStorage.open, postal.put_whole
+
+    def slow_open(*args, **kwargs):
+        time.sleep(0.5)
+        return opened(*args, **kwargs)
+
+    seen = []
+
+    def slow_put(storage, name, content):
+        content.seek(0)
+        if not name.endswith(".zip"):
+            return put(storage, name, content)
+        with ThreadPoolExecutor() as threads:  # as the client of an object store reads
+            for _ in range(4):
+                time.sleep(0.5)
+                threads.submit(content.read, 1).result()
+        seen.extend(PrintRun.objects.values_list("progressed_at", flat=True))
+        return put(storage, name, content)
+
+    monkeypatch.setattr(FileSystemStorage, "open", slow_open)
+    monkeypatch.setattr(postal, "put_whole", slow_put)
+    run()
+    assert set(statuses().values()) == {"sent"}
+    assert sum(members(folder).values()) == len(letters)
+    assert seen[0] != AT
+
+
+@threads
+def test_an_alert_is_written_although_the_database_ended_the_session(settings, monkeypatch):
+    settings.LOOP_FROZEN_AFTER = timedelta(seconds=1)
+    letter()
+
+    def stuck(*args):
+        time.sleep(2)
+        raise OSError("the line is down")
+
+    monkeypatch.setattr(postal, "put_whole", stuck)
+    with pytest.raises(OSError, match="line"):
+        run()
+    assert Alert.objects.open().get().kind == "print-run-failed"
+
+
+@pytest.mark.parametrize("broken", ["read_acknowledgements", "collate", "tell_held"])
+def test_a_step_of_the_tick_that_fails_keeps_no_other_from_its_work(monkeypatch, broken):
+    called, counts = [], {}
+
+    def step(name, answer):
+        def call(**kwargs):
+            called.append(name)
+            kwargs.get("counts", {}).update(answer)
+            if name == broken:
+                raise OSError("the line is down")
+            return answer
+
+        return call
+
+    monkeypatch.setattr(print_run, "collate", step("collate", {"letters": 3}))
+    monkeypatch.setattr(print_run, "tell_held", step("tell_held", {}))
+    monkeypatch.setattr(print_run, "read_acknowledgements", step("read_acknowledgements", {"acknowledged": 1}))
+    with pytest.raises(OSError, match="line"):
+        print_run.tick(clock=lambda: AT, counts=counts)
+    assert called == ["read_acknowledgements", "collate", "tell_held"]
+    assert counts["letters"] == 3
+
+
+def test_a_zip_that_was_taken_and_acknowledged_before_we_were_killed_is_not_uploaded_again(folder, monkeypatch):
+    make_provider("postal")
+    one = letter()
+    with monkeypatch.context() as patch:
+        patch.setattr(print_files, "mark_sent", lambda *args, **kwargs: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run()
+    file = PrintFile.objects.get()
+    assert file.uploaded_at is None
+    zips(folder)[0].unlink()
+    (folder / "postal" / "acknowledgements").mkdir()
+    line = f"{file.name},{file.letter_count},{file.sha256},accepted"
+    (folder / "postal" / "acknowledgements" / "a.csv").write_text(line)
+    print_run.tick(clock=lambda: AT)
+    assert zips(folder) == []
+    assert statuses()[one.pk] == "sending"
 
 
 class Killed(BaseException):

@@ -135,10 +135,10 @@ def test_a_file_is_put_in_place_of_another_of_its_name_and_found_whole(everywher
         postal.put_whole(storages["postal"], "A.zip", BytesIO(data))
         assert content("A.zip") == data
     row = {"name": "A.zip", "size": 6, "sha256": hashlib.sha256(b"second").hexdigest()}
-    assert postal.lies_whole(storages["postal"], PrintFile(**row))
-    assert not postal.lies_whole(storages["postal"], PrintFile(**row | {"sha256": "0" * 64}))
-    assert not postal.lies_whole(storages["postal"], PrintFile(**row | {"size": 5}))
-    assert not postal.lies_whole(storages["postal"], PrintFile(**row | {"name": "B.zip"}))
+    assert postal.lies_whole(storages["postal"], PrintFile(**row), lambda: None)
+    assert not postal.lies_whole(storages["postal"], PrintFile(**row | {"sha256": "0" * 64}), lambda: None)
+    assert not postal.lies_whole(storages["postal"], PrintFile(**row | {"size": 5}), lambda: None)
+    assert not postal.lies_whole(storages["postal"], PrintFile(**row | {"name": "B.zip"}), lambda: None)
 
 
 @pytest.mark.django_db
