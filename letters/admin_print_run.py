@@ -175,9 +175,13 @@ class LetterHoldAdmin(NotifyAdmin):
 
     def save_model(self, request: HttpRequest, obj: LetterHold, form: Any, change: bool) -> None:
         """Note who holds, and write it into the service's log."""
-        hold, _ = hold_letters(obj.service, obj.reason, by=request.user, now=timezone.now())
+        hold, new = hold_letters(obj.service, obj.reason, by=request.user, now=timezone.now())
         obj.pk = hold.pk
-        self.log_change(request, obj.service, f"Letters held: {obj.reason}")
+        if new:
+            self.log_change(request, obj.service, f"Letters held: {obj.reason}")
+        else:
+            words = f"They were held already, and that reason stays: {hold.reason}"
+            self.message_user(request, words, messages.WARNING)
 
     @admin.display(description="letters kept back")
     def waiting(self, hold: LetterHold) -> str:

@@ -9,7 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from letters import panels, print_run
+from letters import admin_print_run, panels, print_run
 from letters.models import BankHoliday, Letter, LetterHold, PrintFile, PrintRun
 from letters.tests.storages import use_folders
 from notify.alerts import raise_alert
@@ -104,6 +104,20 @@ def test_a_service_is_held_and_released_with_both_in_its_log(admin_client, admin
     assert list(entries) == [
         "Letters held: a wrong letterhead", "Letters released; they were held: a wrong letterhead",
     ]  # fmt: skip
+
+
+def test_a_hold_that_somebody_else_made_meanwhile_stays_and_is_said(admin_client, monkeypatch):
+    service = make_service()
+    real = admin_print_run.hold_letters
+
+    def late(*args, **kwargs):
+        LetterHold.objects.create(service=service, reason="the first reason")
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(admin_print_run, "hold_letters", late)
+    form = {"service": str(service.pk), "reason": "the second reason"}
+    assert "that reason stays: the first reason" in text(admin_client.post(f"{HOLDS}add/", form, follow=True))
+    assert not LogEntry.objects.filter(change_message__contains="second").exists()
 
 
 def test_letters_are_cancelled_after_the_question_and_once(admin_client):
