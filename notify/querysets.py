@@ -31,7 +31,7 @@ _FAIR = """
         WHERE n.service_id = active.id AND n.status = 'created' AND n.due_at <= %(now)s AND n.claimed_at IS NULL
         AND n.notification_type = ANY(%(types)s)
         ORDER BY n.due_at LIMIT %(each)s {lock}
-    ) due ORDER BY row_number() OVER (PARTITION BY active.id ORDER BY due.due_at), due.due_at LIMIT %(limit)s
+    ) due ORDER BY row_number() OVER (PARTITION BY active.id ORDER BY due.due_at), random() LIMIT %(limit)s
 """
 
 

@@ -114,9 +114,9 @@ class HeldNotificationAdmin(NotificationAdmin):
         return super().get_queryset(request).held_for_person().annotate(receipt_count=Coalesce(count, 0))
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
-        """Find a message that is held no more, too: its page says so."""
+        """Find a message that is held no more, too: its page says so. One that never was is not for this page."""
         try:
-            return HeldNotification.objects.filter(pk=UUID(object_id)).first()
+            return HeldNotification.objects.filter(pk=UUID(object_id), unknown_outcomes__gt=0).first()
         except ValueError:
             return None
 

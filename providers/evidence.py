@@ -53,7 +53,8 @@ def evidence_of(message: Notification) -> Evidence:
         tries=tries(message),
         provider=provider,
         others=sorted(name for key, name in names.items() if key != message.provider_name),
-        since=message.first_attempt_at or message.created_at,
+        # After a decision the earlier tries count too, and only the last ones have their moment on the row.
+        since=message.created_at if decisions else message.first_attempt_at or message.created_at,
         until=message.updated_at,
         receipts=len(receipts),
         events=sorted(

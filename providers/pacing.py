@@ -18,7 +18,7 @@ def take_moments(provider: Provider, wanted: int, *, now: datetime) -> list[date
     Call it inside the transaction of the claim: of two workers the second waits, and takes the moments after.
     now: the moment of the claim (aware, UTC). Fewer than wanted, also none, are returned when the next AHEAD is full.
     """
-    row = Provider.objects.select_for_update().only("rate_limit", "paced_until").get(pk=provider.pk)
+    row = Provider.objects.select_for_update(no_key=True).only("rate_limit", "paced_until").get(pk=provider.pk)
     if not row.rate_limit:  # the limit was lifted since the provider was read
         return [now] * wanted
     gap = timedelta(microseconds=math.ceil(1_000_000 / row.rate_limit))

@@ -6,6 +6,7 @@ from typing import Any
 from django.db import transaction
 
 from notify.alerts import close_alert, raise_alert
+from notify.models import Notification
 from providers.models import Pause
 
 KIND, SCOPE = "sending-paused", "all"
@@ -42,4 +43,7 @@ def resume_sending(*, by: Any = None, now: datetime, only: int | None = None) ->
         ended = on.update(ended_at=now, ended_by=by)
         if ended:  # else the alert may belong to a pause that begins at this moment
             close_alert(KIND, SCOPE, now=now)
+            # The hours of “try later” count anew: while paused nothing was tried.
+            waiting = Notification.objects.to_send().filter(claimed_at__isnull=True, first_attempt_at__isnull=False)
+            waiting.update(first_attempt_at=None)
     return bool(ended)

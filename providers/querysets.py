@@ -18,8 +18,12 @@ class ProviderQuerySet(models.QuerySet):
         return self.filter(notification_type=notification_type, active=True).order_by("identifier")
 
     def locked(self, notification_type: str) -> list:
-        """Lock all of a channel, in the order the rules lock them: until the transaction ends, nobody changes one."""
-        return list(self.filter(notification_type=notification_type).order_by("identifier").select_for_update())
+        """Lock all of a channel, in the order the rules lock them: until the transaction ends, nobody changes one.
+
+        Receipts go on coming in: their key to a provider asks for less than such a lock forbids.
+        """
+        rows = self.filter(notification_type=notification_type).order_by("identifier")
+        return list(rows.select_for_update(no_key=True))
 
 
 class PauseQuerySet(models.QuerySet):

@@ -6,6 +6,7 @@ and providers/unknown.py decides.
 
 import asyncio
 import logging
+import random
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -76,9 +77,12 @@ class Sending:
             able = [kind for kind, providers in carrying.items() if choose(providers, 1)]
             if not able:
                 return []
-            kinds = Notification.objects.lock_fairly(now=now, limit=limit, types=able)
-            chosen = {key: choose(carrying[kind], 1)[0] for key, kind in kinds.items()}
-            begins_at = _paced(chosen, now=now)
+            chosen: dict[UUID, Provider] = {}
+            begins_at: dict[UUID, datetime | None] = {}
+            for types in _together(able, carrying):
+                kinds = Notification.objects.lock_fairly(now=now, limit=limit - len(begins_at), types=types)
+                chosen |= {key: choose(carrying[kind], 1)[0] for key, kind in kinds.items()}
+                begins_at |= _paced({key: chosen[key] for key in kinds}, now=now)
             rows = _claim({key: chosen[key] for key in begins_at}, now=now)
         prefetch_related_objects(rows, "service")  # one query and one object for each service, not for each message
         return [self._build(row, chosen[row.pk], begins_at[row.pk]) for row in rows]
@@ -198,6 +202,16 @@ def _tell_broken(problems: Sequence[str], *, now: datetime) -> None:
             "See README, cannot-send.",
             now=now,
         )
+
+
+def _together(able: list[str], carrying: dict[str, list[Provider]]) -> list[list[str]]:
+    """Return the channels that are claimed in one go: all, or each by itself where a provider has a rate limit.
+
+    What waits for a limited provider must not hide another channel's messages of the same service.
+    """
+    if not any(provider.rate_limit for kind in able for provider in carrying[kind]):
+        return [able]
+    return [[kind] for kind in random.sample(able, len(able))]
 
 
 def _paced(chosen: dict[UUID, Provider], *, now: datetime) -> dict[UUID, datetime | None]:

@@ -104,7 +104,7 @@ def switch_on_slow_delivery(*, now: datetime, notification_type: str = Notificat
     """
     policy = policy_of(notification_type)
     with transaction.atomic():
-        rows = list(Provider.objects.carrying(notification_type).select_for_update().defer("config"))
+        rows = list(Provider.objects.carrying(notification_type).select_for_update(no_key=True).defer("config"))
         seen = samples(policy, now=now)
         standings = [
             Standing(row.identifier, row.share, row.is_held(now), *seen.get(row.identifier, (0, 0))) for row in rows
@@ -126,7 +126,7 @@ def tend_to_middle(*, now: datetime) -> int:
     changed = 0
     with transaction.atomic():
         for kind in NotificationType.values:
-            rows = list(Provider.objects.carrying(kind).select_for_update().defer("config"))
+            rows = list(Provider.objects.carrying(kind).select_for_update(no_key=True).defer("config"))
             if not rested(last_change(kind), now):
                 continue
             for row in rows:

@@ -11,6 +11,7 @@ from django.db import transaction
 from notify.models import Notification
 from notify.testing import make_notification, make_provider, make_template
 from notify.tests.together import together
+from providers import receipts
 from providers.backends import client_session
 from providers.models import Provider
 from providers.pacing import take_moments
@@ -84,6 +85,38 @@ def test_a_provider_without_a_limit_carries_what_the_limited_one_may_not():
     assert len(by_provider["mmg"]) == 1
     assert len(by_provider["firetext"]) == 39
     assert {item.begins_at for item in by_provider["firetext"]} == {None}
+
+
+@pytest.mark.django_db
+def test_what_waits_for_a_limited_provider_hides_neither_another_channel_nor_another_service():
+    make_provider("mmg", rate_limit=10)
+    make_provider("email")
+    big, few = make_template(), make_template()
+    email = make_template(big.service, "email")
+    for number in range(150):
+        make_notification(template=big, due_at=NOW - timedelta(hours=1) + number * timedelta(milliseconds=1))
+    emails = {make_notification(template=email, due_at=NOW).pk for _ in range(5)}
+    small = {make_notification(template=few, due_at=NOW).pk for _ in range(5)}
+    claimed = set()
+    for turn in range(4):
+        claimed |= {item.notification.pk for item in Sending().claim(100, NOW + turn * SECOND)}
+    assert emails <= claimed
+    assert len(small & claimed) >= 3  # of 40 that were claimed, by chance about half while they last
+    assert len(claimed) <= 5 + 40
+
+
+@pytest.mark.django_db(transaction=True)
+def test_receipts_come_in_while_a_provider_is_being_claimed_for():
+    provider = make_provider(rate_limit=1)
+
+    def hold():
+        with transaction.atomic():
+            take_moments(provider, 1, now=NOW)
+            Provider.objects.locked("sms")
+            return together(lambda: receipts.store(provider, b"{}", "application/json", now=NOW))
+
+    hold()
+    assert provider.receipt_set.count() == 1
 
 
 @pytest.mark.django_db(transaction=True)

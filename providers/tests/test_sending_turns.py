@@ -72,7 +72,8 @@ def test_twelve_services_with_a_backlog_do_not_hold_up_a_thirteenth():
         waiting(15, due_at=now() - 3_600 * SECOND)
     ten = {message.pk for message in waiting(10, due_at=now() - SECOND)}
     claimed = {item.notification.pk for item in Sending().claim(100, now())}
-    assert (len(claimed), len(ten & claimed)) == (100, 7)  # as many as the hundredth place divides
+    assert len(claimed) == 100
+    assert len(ten & claimed) in (7, 8)  # as many as the hundredth place divides; who gets the rest is left to chance
 
 
 @pytest.mark.parametrize("shares", [[], [0, 0]], ids=["nobody is active", "all shares are zero"])

@@ -159,7 +159,10 @@ def test_a_pause_stops_claims_keeps_everything_and_alerts_while_it_is_on(provide
     assert sending.Sending().claim(10, NOW) == []
     assert sending.next_due(before=NOW) is None  # so that no loop waits for what it may not send
     assert "the network is down" in Alert.objects.open().get().message
+    Notification.objects.update(first_attempt_at=NOW - timedelta(hours=5))
     assert pausing.resume_sending(now=NOW + MINUTE) is True
+    message.refresh_from_db()
+    assert message.first_attempt_at is None  # a pause uses up none of the hours of “try later”
     assert pausing.resume_sending(now=NOW + MINUTE) is False
     assert not Alert.objects.open().exists()
     assert sending.next_due(before=NOW) == NOW
