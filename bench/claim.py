@@ -2,7 +2,7 @@
 
 Beside it the limit: the bare statements of a claim and of a finish with ready-made values, on the same rows.
 
-    python -m bench.claim [--sizes 100 1000 10000] [--rounds 5] [--backlog 1000000]
+    python -m bench.claim [--sizes 100 1000 10000] [--rounds 3] [--backlog 1000000]
 """
 
 import argparse

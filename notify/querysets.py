@@ -39,7 +39,7 @@ class NotificationQuerySet(States):
     """What is due, in flight or found by a person."""
 
     def to_send(self) -> Self:
-        """Created SMS and email of services that are switched on, neither held nor printed."""
+        """Created SMS and email, neither held nor printed; of services that are switched off, too."""
         return self.filter(
             status=self.model.Status.CREATED, notification_type__in=self.model.SENT_BY_LOOP, due_at__isnull=False
         )

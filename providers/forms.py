@@ -8,6 +8,7 @@ from django.conf import settings
 from django.contrib.admin.widgets import AdminSplitDateTime
 from django.db import models
 from django.utils import timezone
+from django.utils.module_loading import import_string
 from django.utils.timesince import timesince
 
 from notify.clock import zone
@@ -112,6 +113,7 @@ class ProviderForm(forms.ModelForm):
                 f"{self.before}. Nothing was saved; open the page again and decide anew.",
             )
         self._check_hold(cleaned)
+        self._check_channel(cleaned)
         if self.traffic_changes and not cleaned.get("reason"):
             self.add_error("reason", "PROVIDER_REASON: Say why the share or the switch changes.")
         if self._is_last(cleaned) and cleaned.get("confirmation") != self.instance.identifier:
@@ -144,6 +146,12 @@ class ProviderForm(forms.ModelForm):
         until = cleaned.get("hold_until")
         if asked and until and until <= timezone.now():
             self.add_error("hold_until", f"HOLD_PAST: This time has passed ({zone()} time); choose a later one.")
+
+    def _check_channel(self, cleaned: dict[str, Any]) -> None:
+        """A backend carries one channel; with another's it would put every message off, then fail it."""
+        kind, backend = cleaned.get("notification_type") or self.instance.notification_type, cleaned.get("backend")
+        if backend and kind != import_string(backend).notification_type:
+            self.add_error("backend", f"PROVIDER_CHANNEL: This backend does not carry {kind}; choose one that does.")
 
     def _is_last(self, cleaned: dict[str, Any]) -> bool:
         if self.before is None or cleaned.get("active") or "active" not in self.changed_data:

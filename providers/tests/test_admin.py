@@ -158,3 +158,10 @@ def test_the_lists_take_as_many_queries_for_twenty_rows_as_for_one(admin_client,
     for number in range(1, 20):
         add(number)
     assert count() == one
+
+
+def test_a_backend_of_another_channel_is_refused(admin_client):
+    provider = make_provider()
+    for backend in (Provider.Backend.EMAIL, Provider.Backend.POSTAL):
+        assert "PROVIDER_CHANNEL" in refused(admin_client, provider, backend=backend)["backend"][0]
+    assert saved(admin_client, provider, backend=Provider.Backend.FIRETEXT).backend == Provider.Backend.FIRETEXT
