@@ -31,7 +31,7 @@ _FAIR = """
         WHERE n.service_id = active.id AND n.status = 'created' AND n.due_at <= %(now)s AND n.claimed_at IS NULL
         AND n.notification_type = ANY(%(types)s)
         ORDER BY n.due_at LIMIT %(each)s {lock}
-    ) due ORDER BY row_number() OVER (PARTITION BY active.id ORDER BY due.due_at), random() LIMIT %(limit)s
+    ) due ORDER BY row_number() OVER (PARTITION BY active.id ORDER BY due.due_at), {tie} LIMIT %(limit)s
 """
 
 
@@ -118,7 +118,8 @@ class NotificationQuerySet(States):
     def _fair(
         self, *, now: datetime, each: int, limit: int, types: Sequence[str], lock: bool
     ) -> list[tuple[uuid.UUID, datetime, str]]:
-        sql = _FAIR.format(lock="FOR UPDATE SKIP LOCKED" if lock else "")
+        # Of services that wait alike, chance decides who is first: one with old messages would win every small claim.
+        sql = _FAIR.format(lock="FOR UPDATE SKIP LOCKED" if lock else "", tie="random()" if lock else "due.due_at")
         with connection.cursor() as cursor:
             cursor.execute(sql, {"now": now, "types": list(types), "each": each, "limit": limit})
             return cursor.fetchall()
