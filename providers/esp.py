@@ -3,6 +3,7 @@
 Who sent it is known by the credentials of our address, so the views are used for reading alone.
 """
 
+import functools
 import io
 import re
 from collections.abc import Iterable
@@ -10,7 +11,6 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from anymail import urls as anymail_urls
 from anymail.signals import AnymailTrackingEvent, EventType, RejectReason
 from django.core.handlers.wsgi import WSGIRequest
 
@@ -38,17 +38,17 @@ REASONS = {
 }
 
 
-def _views() -> dict[str, type]:
-    """Return the view class of each provider, by the name in anymail's own addresses."""
+@functools.cache
+def views() -> dict[str, type]:
+    """Return the view class of each provider, by the name in anymail's own addresses; the first call imports them."""
+    from anymail import urls as anymail_urls  # with it comes boto3
+
     found = {}
     for pattern in anymail_urls.urlpatterns:
         name, _, rest = str(pattern.name).rpartition("_tracking_webhook")
         if name and not rest and name not in _LEFT_OUT:
             found[name] = pattern.callback.view_class
     return found
-
-
-VIEWS = _views()
 
 
 def label(esp: str, content_type: str) -> str:
@@ -62,13 +62,13 @@ def read(body: bytes, content_type: str, *, default: str = "") -> list[Report]:
     Raises ReceiptProblem for what the provider's view cannot read, or when no provider is named.
     """
     name, _, rest = content_type.partition("; ")
-    if name not in VIEWS:
+    if name not in views():
         name, rest = default, content_type
-    if name not in VIEWS:
+    if name not in views():
         raise ReceiptProblem("RECEIPT_UNREADABLE")
     if not body.strip():
         raise ReceiptProblem("RECEIPT_EMPTY")
-    view = VIEWS[name].__new__(VIEWS[name])  # its __init__ wants keys of signatures, which are not checked here
+    view = views()[name].__new__(views()[name])  # its __init__ wants keys of signatures, which are not checked here
     try:
         reports = [_report(event) for event in _tracked(view.parse_events(_request(body, rest)))]
     except Exception:  # noqa: BLE001 - the views trust what they are sent

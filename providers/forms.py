@@ -12,7 +12,7 @@ from django.utils.module_loading import import_string
 from django.utils.timesince import timesince
 
 from notify.clock import zone
-from providers.esp import VIEWS
+from providers import esp
 from providers.manual import UNTIL_RELEASED
 from providers.models import Provider
 
@@ -56,7 +56,7 @@ class ProviderForm(forms.ModelForm):
     esp = forms.ChoiceField(
         label="Reports of",
         required=False,
-        choices=[("", "–"), *((name, name) for name in sorted(VIEWS))],
+        choices=lambda: [("", "–"), *((name, name) for name in sorted(esp.views()))],
         help_text="Whose delivery reports come to the email receipt address that names no provider.",
     )
     api_key = secret_field("API key", _KEEP)

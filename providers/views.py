@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST
 
 from notify import crypto
 from providers import receipts
-from providers.esp import VIEWS, label
+from providers.esp import label, views
 from providers.models import Provider
 from providers.receipt_auth import email_reporter, reporter
 from providers.request_body import CutOff, TooLarge, read_body
@@ -61,8 +61,8 @@ def receive_email(request: HttpRequest, esp: str) -> HttpResponse:
     provider = email_reporter(request.headers.get("Authorization", ""))
     if provider is None:
         return _refused(esp)
-    if esp not in VIEWS:
-        known = ", ".join(sorted(VIEWS))
+    if esp not in views():
+        known = ", ".join(sorted(views()))
         return JsonResponse({"error": f"Reports in this form are not known. Use one of: {known}."}, status=404)
     return _stored(request, provider, label(esp, request.headers.get("Content-Type", "")))
 
