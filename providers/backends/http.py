@@ -18,6 +18,9 @@ REASON_LENGTH = 200
 RETRY_AFTER_LIMIT = 86_400.0  # seconds; a longer wait is a mistake, and could not be added to a date
 # Our credentials, our pace or our address are at fault, not the message (RFC 9110 §15.5, RFC 6585 §4).
 NOT_THE_MESSAGE = {401, 403, 407, 408, 421, 425, 429}
+# A gateway answers for a provider behind it that had the request and was not heard out (RFC 9110 §15.6.3 and §15.6.5;
+# Cloudflare's own 520 and 524). Unless the words are the provider's, nobody knows whether it took the message.
+UNHEARD = {502, 504, 520, 524}
 WRONG_ADDRESS = {404, 405}  # unless the provider says in its own format what it minds
 
 
@@ -100,6 +103,8 @@ class HttpBackend(Backend):
         words = self.words(read) if read is not None else ""
         later = status >= 500 or status in NOT_THE_MESSAGE or (status in WRONG_ADDRESS and not words)
         reason = f"answered {status}: {words}" if words else f"answered {status}"
+        if status in UNHEARD and not words:
+            return Result(Outcome.UNKNOWN, f"a gateway answered {status}")
         if later:
             return Result(Outcome.TRY_LATER, reason, retry_after=_retry_after(answer))
         return Result(Outcome.REFUSED, reason)
