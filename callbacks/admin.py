@@ -7,6 +7,7 @@ from django.utils.safestring import SafeString
 from callbacks.forms import EndpointForm
 from callbacks.models import Callback, Endpoint
 from notify.admin_base import FoundByMessage, NotifyAdmin, OwnFormFields, ReadOnlyAdmin, badge, list_link, object_link
+from notify.crypto import Unreadable
 
 _TONES = {Callback.Status.PENDING: "busy", Callback.Status.DELIVERED: "good", Callback.Status.EXHAUSTED: "bad"}
 
@@ -48,8 +49,11 @@ class EndpointAdmin(OwnFormFields, NotifyAdmin):
     @admin.display(description="stored secrets")
     def stored(self, endpoint: Endpoint) -> str:
         """Say which secrets are there, not what they are."""
-        count = len(endpoint.signing_secrets)
-        token = "a bearer token" if endpoint.bearer_token else "no bearer token"
+        try:
+            count = len(endpoint.signing_secrets)
+            token = "a bearer token" if endpoint.bearer_token else "no bearer token"
+        except Unreadable:
+            return "cannot be opened: put the missing key back into ENCRYPTION_KEYS, or enter both again"
         return f"{token}, {count} signing secret{'' if count == 1 else 's'}"
 
     @admin.display(description="see also")

@@ -50,11 +50,11 @@ _CLAIM = """
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A callback this worker holds until its lease runs out; opened is None where it cannot be read."""
+    """A callback this worker holds until its lease runs out; opened and secrets are None where they cannot be read."""
 
     callback: Callback
     opened: dict[str, Any] | None
-    secrets: list[str]
+    secrets: list[str] | None
 
     @property
     def token(self) -> dict[str, Any]:
@@ -86,13 +86,13 @@ class Delivery:
             return []
         rows = list(Callback.objects.filter(pk__in=keys).order_by("due_at", "pk"))
         self._on_wire.update(row.endpoint_id for row in rows)
-        endpoints = Endpoint.objects.filter(pk__in={row.endpoint_id for row in rows})
-        secrets = dict(endpoints.values_list("pk", "signing_secrets"))
+        endpoints = Endpoint.objects.filter(pk__in={row.endpoint_id for row in rows}).only("signing_secrets")
+        secrets = {endpoint.pk: _secrets(endpoint) for endpoint in endpoints}
         return [Claimed(row, _opened(row), secrets[row.endpoint_id]) for row in rows]
 
     async def act(self, item: Claimed, session: Any) -> client.Answer:
         """Send one callback."""
-        if item.opened is None:
+        if item.opened is None or item.secrets is None:
             return client.Answer(0, "Unreadable")
         key = str(item.callback.pk)
         return await client.post(session, key=key, opened=item.opened, secrets=item.secrets, now=datetime.now(UTC))
@@ -127,6 +127,13 @@ def _opened(callback: Callback) -> dict[str, Any] | None:
     try:
         return open_payload(callback.payload)
     except Unreadable:
+        return None
+
+
+def _secrets(endpoint: Endpoint) -> list[str] | None:
+    try:
+        return endpoint.signing_secrets
+    except Unreadable:  # its callbacks alone are put off
         return None
 
 

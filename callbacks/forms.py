@@ -10,6 +10,7 @@ from django import forms
 from django.conf import settings
 
 from callbacks.models import Endpoint
+from notify.crypto import Unreadable
 
 PREFIX = "whsec_"
 PORTS = (443, 8443)
@@ -98,7 +99,11 @@ class EndpointForm(forms.ModelForm):
         if token:
             endpoint.bearer_token = token
         if secret:
-            endpoint.signing_secrets = [secret, *endpoint.signing_secrets][:2]
+            try:
+                before = endpoint.signing_secrets
+            except Unreadable:  # it signs nothing any more; the new one alone does
+                before = []
+            endpoint.signing_secrets = [secret, *before][:2]
 
 
 def _port(parts: SplitResult) -> int | None:

@@ -15,30 +15,12 @@ from dataclasses import dataclass
 
 from drills.alerts_receivers import CHANNELS, Receivers
 from drills.house import House, NotAsExpected, open_house
-from notify.processes import Process, ProcessDied, StopAsked
+from drills.outcomes import Outcome, conduct
+from notify.processes import Process, ProcessDied
 
 TASK = "notify.send_alerts"
 BEAT_EVERY = 0.3  # seconds; stands in for the minute
 CHILDREN = 2  # of each worker: as many alerts of a channel may be on the wire
-STOPPED = 130
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one drill. lost, doubled: alerts by channel. broken: a sentence for whatever else is wrong."""
-
-    drill: str
-    done: str
-    alerts: int
-    lost: int
-    doubled: int
-    broken: Sequence[str]
-    seconds: float
-
-    @property
-    def survived(self) -> bool:
-        """Whether nothing was lost, nothing came twice without a reason, and everything holds."""
-        return not (self.lost or self.doubled or self.broken)
 
 
 @dataclass
@@ -158,7 +140,7 @@ def run_drill(house: House, receivers: Receivers, name: str, *, seed: int, alert
         receivers.close()
     lost, doubled = judge(receivers, scopes, excused=drill.excused)
     broken += house.broken()
-    return Outcome(name, done, alerts, lost, doubled, broken=broken, seconds=time.monotonic() - begun)
+    return Outcome(name, done, broken, time.monotonic() - begun, alerts, lost, doubled)
 
 
 def judge(receivers: Receivers, scopes: Sequence[str], *, excused: int = 0) -> tuple[int, int]:
@@ -168,29 +150,10 @@ def judge(receivers: Receivers, scopes: Sequence[str], *, excused: int = 0) -> t
     return lost, max(0, repeats - excused)
 
 
-def show(outcomes: Sequence[Outcome]) -> None:
-    """Print one table, and below it what does not hold."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title="Fault drills of alerts", title_justify="left")
-    for name in ("drill", "what was done", "alerts", "lost", "doubled", "invariants", "seconds"):
-        table.add_column(name, justify="left" if name in ("drill", "what was done", "invariants") else "right")
-    for one in outcomes:
-        counts = [f"{count:,}" for count in (one.alerts, one.lost, one.doubled)]
-        table.add_row(one.drill, one.done, *counts, "broken" if one.broken else "hold", f"{one.seconds:.0f}")
-    console = Console(width=max(150, Console().width))
-    console.print(table)
-    for one in outcomes:
-        for sentence in one.broken:
-            console.print(f"{one.drill}: {sentence}", markup=False, highlight=False)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the drills; returns the exit status."""
     options = _read(arguments)
     print(f"Seed {options.seed}", flush=True)
-    outcomes: list[Outcome] = []
     receivers = Receivers()
     # Fractions of a second stand in for the minute between tries, and two seconds for the five minutes of a lease;
     # nobody gives up on an alert, since far more kills are meant than a night sees.
@@ -203,21 +166,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "ALERT_LEASE_SECONDS": "2",
         "ALERT_LAPSES_LIMIT": "1000",
     }
+
+    def run(house: House, name: str) -> Outcome:
+        return run_drill(house, receivers, name, seed=options.seed, alerts=options.alerts, kills=options.kills)
+
     try:
-        with open_house(settings) as house:
-            for name in options.only or DRILLS:
-                outcome = run_drill(
-                    house, receivers, name, seed=options.seed, alerts=options.alerts, kills=options.kills
-                )
-                print(f"{name}: {'survived' if outcome.survived else 'NOT SURVIVED'}", flush=True)
-                outcomes.append(outcome)
-    except StopAsked:
-        print("Stopped.")
-        return STOPPED
+        return conduct(open_house(settings), options.only or DRILLS, run, title="Fault drills of alerts", word="alerts")
     finally:
         receivers.close()
-    show(outcomes)
-    return 0 if all(one.survived for one in outcomes) else 1
 
 
 def _read(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -10,13 +10,13 @@ import random
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from drills.house import House, NotAsExpected, open_house
 from drills.jobs_kills import flushed_broker, kills
 from drills.jobs_together import together
 from drills.jobs_watchdogs import beat_away, deleted_rows
-from notify.processes import ProcessDied, StopAsked
+from drills.outcomes import Outcome, conduct
+from notify.processes import ProcessDied
 
 DRILLS: dict[str, Callable[..., str]] = {
     "kills": kills,
@@ -26,25 +26,6 @@ DRILLS: dict[str, Callable[..., str]] = {
     "deleted-rows": deleted_rows,
 }
 ROWS_PER_KILL = 200  # at least, so that a kill falls between chunks
-STOPPED = 130
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one drill. lost, doubled: notifications. broken: a sentence for whatever else does not hold."""
-
-    drill: str
-    done: str
-    rows: int
-    lost: int
-    doubled: int
-    broken: Sequence[str]
-    seconds: float
-
-    @property
-    def survived(self) -> bool:
-        """Whether nothing was lost or doubled and everything holds."""
-        return not (self.lost or self.doubled or self.broken)
 
 
 def run_drill(house: House, name: str, *, seed: int, rows: int, kills: int) -> Outcome:
@@ -58,32 +39,13 @@ def run_drill(house: House, name: str, *, seed: int, rows: int, kills: int) -> O
         done, broken = "not to its end", [str(error)]
     house.processes.stop(within=0)  # nothing is in hand any more, and a worker takes seconds to say goodbye
     broken += house.broken()
-    return Outcome(name, done, *house.standing(), broken=broken, seconds=time.monotonic() - begun)
-
-
-def show(outcomes: Sequence[Outcome], title: str = "Fault drills of jobs") -> None:
-    """Print one table, and below it what does not hold."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left")
-    for name in ("drill", "what was done", "rows", "lost", "doubled", "invariants", "seconds"):
-        table.add_column(name, justify="left" if name in ("drill", "what was done", "invariants") else "right")
-    for one in outcomes:
-        counts = [f"{count:,}" for count in (one.rows, one.lost, one.doubled)]
-        table.add_row(one.drill, one.done, *counts, "broken" if one.broken else "hold", f"{one.seconds:.0f}")
-    console = Console(width=max(150, Console().width))
-    console.print(table)
-    for one in outcomes:
-        for sentence in one.broken:
-            console.print(f"{one.drill}: {sentence}", markup=False, highlight=False)
+    return Outcome(name, done, broken, time.monotonic() - begun, *house.standing())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the drills; returns the exit status."""
     options = _read(arguments)
     print(f"Seed {options.seed}", flush=True)
-    outcomes: list[Outcome] = []
     # A second or two stand in for the half hour after which a job counts as stalled; chunks are small, so that there
     # is something to kill between; nobody gives up on a job, since far more than three recoveries are meant.
     settings = {
@@ -93,17 +55,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "JOB_ROWS_LIMIT": str(options.rows),
         "JOB_CHUNK_ROWS": str(max(options.rows // 200, 10)),
     }
-    try:
-        with open_house(settings) as house:
-            for name in options.only or DRILLS:
-                outcome = run_drill(house, name, seed=options.seed, rows=options.rows, kills=options.kills)
-                print(f"{name}: {'survived' if outcome.survived else 'NOT SURVIVED'}", flush=True)
-                outcomes.append(outcome)
-    except StopAsked:
-        print("Stopped.")
-        return STOPPED
-    show(outcomes)
-    return 0 if all(one.survived for one in outcomes) else 1
+    return conduct(
+        open_house(settings),
+        options.only or DRILLS,
+        lambda house, name: run_drill(house, name, seed=options.seed, rows=options.rows, kills=options.kills),
+        title="Fault drills of jobs",
+        word="rows",
+    )
 
 
 def _read(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -15,31 +15,13 @@ from datetime import date, timedelta
 
 from drills.house import House, NotAsExpected, open_house
 from drills.letters_made import make_letters, spoil, standing
-from notify.processes import Process, ProcessDied, StopAsked
+from drills.outcomes import Outcome, conduct
+from notify.processes import Process, ProcessDied
 
-STOPPED = 130
 BUSY = 3  # exit status of a command that finds another at work
 WORKERS = 4
 SPOILED = 0.02  # of the letters
 FIRST_DAY = date(2026, 1, 5)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one drill. broken: a sentence for whatever does not hold."""
-
-    drill: str
-    done: str
-    letters: int
-    lost: int
-    doubled: int
-    broken: Sequence[str]
-    seconds: float
-
-    @property
-    def survived(self) -> bool:
-        """Whether each letter is where it must be and everything holds."""
-        return not (self.lost or self.doubled or self.broken)
 
 
 @dataclass
@@ -160,45 +142,22 @@ def run_drill(house: House, name: str, *, seed: int, letters: int, kills: int) -
     house.processes.stop(within=0)
     lost, doubled, found = standing(house, keys, spoiled=site.spoiled)
     broken += found + house.broken()
-    return Outcome(name, done, letters, lost, doubled, broken, time.monotonic() - begun)
-
-
-def show(outcomes: Sequence[Outcome]) -> None:
-    """Print one table, and below it what does not hold."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title="Fault drills of letters", title_justify="left")
-    for name in ("drill", "what was done", "letters", "lost", "doubled", "invariants", "seconds"):
-        table.add_column(name, justify="left" if name in ("drill", "what was done", "invariants") else "right")
-    for one in outcomes:
-        counts = [f"{count:,}" for count in (one.letters, one.lost, one.doubled)]
-        table.add_row(one.drill, one.done, *counts, "broken" if one.broken else "hold", f"{one.seconds:.0f}")
-    console = Console(width=max(150, Console().width))
-    console.print(table)
-    for one in outcomes:
-        for sentence in one.broken:
-            console.print(f"{one.drill}: {sentence}", markup=False, highlight=False)
+    return Outcome(name, done, broken, time.monotonic() - begun, letters, lost, doubled)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the drills; returns the exit status."""
     options = _read(arguments)
     print(f"Seed {options.seed}", flush=True)
-    outcomes: list[Outcome] = []
     # Small zips, so that there is something to kill between.
     settings = {"LETTER_ZIP_FILES_LIMIT": str(max(5, options.letters // 50))}
-    try:
-        with open_house(settings) as house:
-            for name in options.only or DRILLS:
-                outcome = run_drill(house, name, seed=options.seed, letters=options.letters, kills=options.kills)
-                print(f"{name}: {'survived' if outcome.survived else 'NOT SURVIVED'}", flush=True)
-                outcomes.append(outcome)
-    except StopAsked:
-        print("Stopped.")
-        return STOPPED
-    show(outcomes)
-    return 0 if all(one.survived for one in outcomes) else 1
+    return conduct(
+        open_house(settings),
+        options.only or DRILLS,
+        lambda house, name: run_drill(house, name, seed=options.seed, letters=options.letters, kills=options.kills),
+        title="Fault drills of letters",
+        word="letters",
+    )
 
 
 def _read(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -12,10 +12,10 @@ import time
 from collections.abc import Sequence
 
 from drills.house import House, NotAsExpected, open_house
-from drills.jobs import STOPPED, Outcome, show
+from drills.outcomes import Outcome, conduct
 from drills.sending_faults import DRILLS
 from drills.sending_line import SETTINGS, Found
-from notify.processes import ProcessDied, StopAsked
+from notify.processes import ProcessDied
 
 ROWS_PER_KILL = 500  # at least, so that something is on the wire at each
 
@@ -32,25 +32,20 @@ def run_drill(house: House, name: str, *, seed: int, rows: int, kills: int) -> O
         done, broken = "not to its end", [str(error)]
     house.processes.stop(within=0)  # nothing is in hand any more, and a worker takes seconds to say goodbye
     broken += [*found.broken, *house.broken()]
-    return Outcome(name, done, found.rows, found.lost, found.doubled, broken, time.monotonic() - begun)
+    return Outcome(name, done, broken, time.monotonic() - begun, found.rows, found.lost, found.doubled)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the drills; returns the exit status."""
     options = _read(arguments)
     print(f"Seed {options.seed}", flush=True)
-    outcomes: list[Outcome] = []
-    try:
-        with open_house({**SETTINGS, "JOB_ROWS_LIMIT": str(options.rows)}) as house:
-            for name in options.only or DRILLS:
-                outcome = run_drill(house, name, seed=options.seed, rows=options.rows, kills=options.kills)
-                print(f"{name}: {'survived' if outcome.survived else 'NOT SURVIVED'}", flush=True)
-                outcomes.append(outcome)
-    except StopAsked:
-        print("Stopped.")
-        return STOPPED
-    show(outcomes, "Fault drills of sending")
-    return 0 if all(one.survived for one in outcomes) else 1
+    return conduct(
+        open_house({**SETTINGS, "JOB_ROWS_LIMIT": str(options.rows)}),
+        options.only or DRILLS,
+        lambda house, name: run_drill(house, name, seed=options.seed, rows=options.rows, kills=options.kills),
+        title="Fault drills of sending",
+        word="rows",
+    )
 
 
 def _read(arguments: Sequence[str] | None) -> argparse.Namespace:

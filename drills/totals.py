@@ -10,12 +10,12 @@ import random
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from drills.house import House, NotAsExpected, open_house
+from drills.outcomes import Outcome, conduct
 from drills.totals_days import beat_away, clock_changes
 from drills.totals_kills import backfill, retention
-from notify.processes import ProcessDied, StopAsked
+from notify.processes import ProcessDied
 
 DRILLS: dict[str, Callable[..., str]] = {
     "backfill": backfill,
@@ -23,17 +23,6 @@ DRILLS: dict[str, Callable[..., str]] = {
     "clock-changes": clock_changes,
     "beat-away": beat_away,
 }
-STOPPED = 130
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one drill. broken: what does not hold, in a sentence; empty when all does."""
-
-    drill: str
-    done: str
-    broken: str
-    seconds: float
 
 
 def run_drill(house: House, name: str, *, every: int) -> Outcome:
@@ -47,24 +36,7 @@ def run_drill(house: House, name: str, *, every: int) -> Outcome:
     except (NotAsExpected, ProcessDied) as error:
         done, broken = "not to its end", str(error)
     left = [f"process {pid} ({command}) is left" for pid, command in house.left()]
-    return Outcome(name, done, " ".join(filter(None, [broken, *left])), time.monotonic() - begun)
-
-
-def show(outcomes: Sequence[Outcome]) -> None:
-    """Print one table, and below it what does not hold."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title="Fault drills of totals and retention", title_justify="left")
-    for name in ("drill", "what was done", "totals and messages", "seconds"):
-        table.add_column(name, justify="right" if name == "seconds" else "left")
-    for one in outcomes:
-        table.add_row(one.drill, one.done, "wrong" if one.broken else "right", f"{one.seconds:.0f}")
-    console = Console(width=max(150, Console().width))
-    console.print(table)
-    for one in outcomes:
-        if one.broken:
-            console.print(f"{one.drill}: {one.broken}", markup=False, highlight=False)
+    return Outcome(name, done, list(filter(None, [broken, *left])), time.monotonic() - begun)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -75,18 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.every < 1:
         parser.error("--every must be 1 or more.")
-    outcomes: list[Outcome] = []
-    try:
-        with open_house({"NOTIFY_TIME_ZONE": "Europe/London"}) as house:
-            for name in options.only or DRILLS:
-                outcome = run_drill(house, name, every=options.every)
-                print(f"{name}: {'NOT SURVIVED' if outcome.broken else 'survived'}", flush=True)
-                outcomes.append(outcome)
-    except StopAsked:
-        print("Stopped.")
-        return STOPPED
-    show(outcomes)
-    return 1 if any(one.broken for one in outcomes) else 0
+    return conduct(
+        open_house({"NOTIFY_TIME_ZONE": "Europe/London"}),
+        options.only or DRILLS,
+        lambda house, name: run_drill(house, name, every=options.every),
+        title="Fault drills of totals and retention",
+    )
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ ERROR in the log means that a row in this table exists.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from uuid import UUID
 
@@ -38,6 +38,22 @@ def raise_alert(kind: str, scope: str, message: str, *, now: datetime) -> None:
 def close_others(kind: str, keep: Iterable[str], *, now: datetime) -> int:
     """Resolve the open alerts of a kind whose scope is not among those still wrong. Returns how many."""
     return Alert.objects.open().filter(kind=kind).exclude(scope__in=list(keep)).update(resolved_at=now)
+
+
+def close_gone(kind: str, still_wrong: Callable[[], Iterable[str]], *, now: datetime) -> int:
+    """Resolve the open alerts of a kind whose scope is no longer wrong, judged once they are locked. Returns how many.
+
+    For what others raise the moment it happens: whoever raised one of these before has committed its cause, which the
+    judgement sees; whoever does it meanwhile waits, and opens a new one. One opened after the lock is left alone.
+    """
+    with transaction.atomic():
+        found = Alert.objects.open().filter(kind=kind).order_by("scope").select_for_update()
+        locked = dict(found.values_list("pk", "scope"))
+        if not locked:
+            return 0
+        wrong = set(still_wrong())
+        gone = [pk for pk, scope in locked.items() if scope not in wrong]
+        return Alert.objects.open().filter(pk__in=gone).update(resolved_at=now)
 
 
 def close_alert(kind: str, scope: str, *, now: datetime) -> int:

@@ -57,8 +57,9 @@ def make_provider(identifier: str = "mmg", **fields: Any) -> Any:
     from providers.models import Provider
 
     backend, notification_type = BACKENDS.get(identifier, BACKENDS["mmg"])
+    address = "smtp://127.0.0.1:9" if notification_type == "email" else f"http://127.0.0.1:9/{identifier}/"
     config = {
-        "url": f"http://127.0.0.1:9/{identifier}/", "api_key": "key", "receipt_user": "simulator",
+        "url": address, "api_key": "key", "receipt_user": "simulator",
         "receipt_passwords": ["simulator"],
     }  # fmt: skip
     defaults = {

@@ -78,7 +78,9 @@ class ProviderAdmin(HealthPages, OwnFormFields, NotifyAdmin):
 
     def save_model(self, request: HttpRequest, obj: Provider, form: ProviderForm, change: bool) -> None:
         """Store the provider, its configuration and, where traffic changes, who changed it, why and the hold."""
-        obj.config, obj.updated_at = form.config(), timezone.now()
+        config, obj.updated_at = form.config(), timezone.now()
+        if config is not None:
+            obj.config = config
         super().save_model(request, obj, form, change)
         if form.traffic_changes:
             manual.record_change(
@@ -114,8 +116,14 @@ class ProviderAdmin(HealthPages, OwnFormFields, NotifyAdmin):
     @admin.display(description="stored secrets")
     def secrets(self, provider: Provider) -> str:
         """Say which secrets are there, not what they are."""
-        key = "an API key" if provider.config.get("api_key") else "no API key"
-        passwords = len(provider.config.get("receipt_passwords", []))
+        config = provider.opened_config()
+        if config is None:
+            return (
+                "cannot be opened: a key is missing from ENCRYPTION_KEYS, or the value is damaged. Put the key back, "
+                "or enter the connection and the receipt password again; what was stored before is then gone."
+            )
+        key = "an API key" if config.get("api_key") else "no API key"
+        passwords = len(config.get("receipt_passwords", []))
         return f"{key}, {passwords} receipt password{'' if passwords == 1 else 's'}"
 
 

@@ -92,7 +92,8 @@ class ProviderForm(forms.ModelForm):
         super().__init__(*args, **kwargs)
         self.before = effective_share(self.instance) if self.instance.pk else None
         self.traffic = f"{self.instance.share} {self.instance.active}"
-        stored = {name: self.instance.config.get(name, "") for name in self.SETTINGS}
+        self.stored = self.instance.opened_config()
+        stored = {name: (self.stored or {}).get(name, "") for name in self.SETTINGS}
         self.initial = stored | {"seen": self.traffic} | self.initial
         if "hold_until" in self.fields:
             usual = timesince(timezone.now() - settings.PROVIDER_HELD_FOR)
@@ -124,9 +125,15 @@ class ProviderForm(forms.ModelForm):
             )
         return cleaned
 
-    def config(self) -> dict[str, Any]:
-        """Return the configuration to store: what was left empty among the secrets stays as it is."""
-        stored, given = dict(self.instance.config), self.cleaned_data
+    def config(self) -> dict[str, Any] | None:
+        """Return the configuration to store: what was left empty among the secrets stays as it is.
+
+        None where what is stored cannot be opened and nothing of it was entered anew: a key may be put back later.
+        """
+        given = self.cleaned_data
+        if self.stored is None and not any(given[name] for name in (*self.SETTINGS, "api_key", "receipt_password")):
+            return None
+        stored = dict(self.stored or {})
         stored |= {name: given[name] for name in self.SETTINGS}
         if given["api_key"]:
             stored["api_key"] = given["api_key"]

@@ -1,6 +1,7 @@
 """Who carries messages, how the load is shared, and what they report back."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -8,6 +9,7 @@ from django.db import models
 from django.db.models import F, Q, Value
 from django.utils import timezone
 
+from notify.crypto import Unreadable
 from notify.fields import EncryptedJSONField, new_id
 from notify.models import Notification, NotificationType
 from providers.querysets import PauseQuerySet, ProviderQuerySet, ReceiptQuerySet
@@ -65,6 +67,13 @@ class Provider(models.Model):
 
     def __str__(self) -> str:
         return self.display_name or self.identifier
+
+    def opened_config(self) -> dict[str, Any] | None:
+        """Return the configuration; None where it is damaged or no key of ENCRYPTION_KEYS opens it."""
+        try:
+            return self.config
+        except Unreadable:
+            return None
 
     def is_held(self, now: datetime) -> bool:
         """Say whether a person's change keeps every automatic rule away from its share."""

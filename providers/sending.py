@@ -19,14 +19,15 @@ from django.db import transaction
 from django.db.models import prefetch_related_objects
 
 from callbacks.outcomes import settle
-from notify.alerts import close_alert, raise_alert
+from notify.alerts import raise_alert
 from notify.loops import Due, flow, in_slots
 from notify.models import Notification, NotificationType
 from providers import results, unknown
-from providers.backends import Backend, Message, Outcome, Result, client_session, load_backend
+from providers.backends import Message, Outcome, Result, client_session
 from providers.models import Pause, Provider
 from providers.pacing import take_moments
 from providers.shares import choose
+from providers.usable import Backends, judge_providers
 from providers.words import Words, html
 
 logger = logging.getLogger(__name__)
@@ -49,8 +50,7 @@ class Claimed:
     notification: Notification
     provider: Provider
     message: Message | None = None
-    problem: str = ""  # why nothing can be sent
-    at_fault: bool = True  # the message; else the provider's configuration
+    problem: str = ""  # why the message cannot be built
     begins_at: datetime | None = None  # of a provider with a rate limit: not before
 
     @property
@@ -65,7 +65,7 @@ class Sending:
     def __init__(self) -> None:
         self.concurrency = settings.SENDING_CONCURRENCY
         self.words = Words()
-        self._backends: dict[tuple[int, datetime], Backend] = {}
+        self.backends = Backends()
 
     def claim(self, limit: int, now: datetime) -> Sequence[Claimed]:
         """Claim up to `limit` due messages, fairly between services, each with its provider, and commit."""
@@ -73,8 +73,8 @@ class Sending:
         if Pause.objects.on().exists():
             return []
         with transaction.atomic():
-            carrying = {kind: list(Provider.objects.carrying(kind)) for kind in Notification.SENT_BY_LOOP}
-            able = [kind for kind, providers in carrying.items() if choose(providers, 1)]
+            carrying = {kind: self.backends.able(kind) for kind in Notification.SENT_BY_LOOP}
+            able = [kind for kind, providers in carrying.items() if providers]
             if not able:
                 return []
             chosen: dict[UUID, Provider] = {}
@@ -90,10 +90,10 @@ class Sending:
     async def act(self, item: Claimed, session: Any) -> Result:
         """Send one message; what cannot be read or written is answered without a request."""
         if item.message is None:
-            return Result(Outcome.REFUSED if item.at_fault else Outcome.TRY_LATER, item.problem)
+            return Result(Outcome.REFUSED, item.problem)
         if item.begins_at is not None:
             await asyncio.sleep((item.begins_at - datetime.now(UTC)).total_seconds())
-        return await self._backend(item.provider).send(session, item.message)
+        return await self.backends.of(item.provider).send(session, item.message)
 
     def finish(self, done: Sequence[tuple[Claimed, Any]], now: datetime) -> None:
         """Write what became of the messages, with their callbacks."""
@@ -103,22 +103,15 @@ class Sending:
         results.note_late(late)
         if any(move.fields["status_reason"] == unknown.REASON for move in moves):
             unknown.tell(now=now)
-        broken = {item.problem for item, _ in done if item.problem}
-        if broken:
-            _tell_broken(sorted(broken), now=now)
+        for problem in sorted({item.problem for item, _ in done if item.problem}):
+            _tell_unbuilt(problem, now=now)
 
     def next_due(self) -> datetime | None:
         """When the next message is due, within the time a loop may wait for it."""
-        return next_due(before=datetime.now(UTC) + settings.LOOP_DUE_WITHIN)
+        return next_due(before=datetime.now(UTC) + settings.LOOP_DUE_WITHIN, backends=self.backends)
 
     def _build(self, notification: Notification, provider: Provider, begins_at: datetime | None) -> Claimed:
-        """Put the message together; a poison row must not stop its batch, nor a broken provider use up messages."""
-        try:
-            self._backend(provider)
-        except Exception as error:
-            logger.exception("The backend of %s cannot be used", provider.identifier)
-            problem = f"{provider.identifier} cannot be used ({type(error).__name__})"
-            return Claimed(notification, provider, problem=problem, at_fault=False)
+        """Put the message together; a poison row must not stop its batch."""
         try:
             message = self._message(notification)
         except Exception as error:
@@ -140,16 +133,9 @@ class Sending:
             reply_to=service.email_reply_to,
         )
 
-    def _backend(self, provider: Provider) -> Backend:
-        key = (provider.pk, provider.updated_at)
-        if key not in self._backends:
-            self._backends[key] = load_backend(provider.backend, provider.config)
-        return self._backends[key]
-
     def close(self) -> None:
         """Close what the backends held open between messages."""
-        for backend in self._backends.values():
-            backend.close()
+        self.backends.close()
 
 
 def send_due(*, now: datetime) -> int:
@@ -159,11 +145,12 @@ def send_due(*, now: datetime) -> int:
     return in_slots(LOOP, _carry, waiting=lambda: next_due(before=datetime.now(UTC)) is not None)
 
 
-def next_due(*, before: datetime) -> datetime | None:
+def next_due(*, before: datetime, backends: Backends | None = None) -> datetime | None:
     """When the first message that may be sent before a moment is due; None while sending is paused."""
     if Pause.objects.on().exists():
         return None
-    return Notification.objects.next_due(before=before, types=able_types())
+    types = (backends or Backends()).able_types()
+    return Notification.objects.next_due(before=before, types=types)
 
 
 def _carry(until: float) -> int:
@@ -171,37 +158,14 @@ def _carry(until: float) -> int:
         return flow(work, until=until, opened=lambda: client_session(limit=work.concurrency))
 
 
-def able_types() -> list[str]:
-    """Return the channels for which some provider may carry a message."""
-    return [kind for kind in Notification.SENT_BY_LOOP if choose(list(Provider.objects.carrying(kind)), 1)]
-
-
-def judge_providers(*, now: datetime) -> None:
-    """Alert for each channel in which messages are due and no provider may carry them; close it where one may."""
-    able = able_types()
-    for kind in Notification.SENT_BY_LOOP:
-        if kind in able or not Notification.objects.next_due(before=now, types=[kind]):
-            close_alert("no-provider", kind, now=now)
-        else:
-            raise_alert(
-                "no-provider",
-                kind,
-                f"Messages of type {kind} are due, but no provider of that type is active with a share above 0. "
-                "Nothing is lost: switch a provider on, or give one a share. See README, no-provider.",
-                now=now,
-            )
-
-
-def _tell_broken(problems: Sequence[str], *, now: datetime) -> None:
-    for problem in problems:
-        raise_alert(
-            "cannot-send",
-            problem,
-            f"Some messages could not be sent: {problem}. A message that cannot be built ended as technical-failure; "
-            "check ENCRYPTION_KEYS and its template. Those of a broken provider wait; check its configuration. "
-            "See README, cannot-send.",
-            now=now,
-        )
+def _tell_unbuilt(problem: str, *, now: datetime) -> None:
+    raise_alert(
+        "message-not-built",
+        problem,
+        f"Some messages ended as technical-failure: {problem}. Check ENCRYPTION_KEYS and their template, then send "
+        "them anew and resolve this alert. See README, message-not-built.",
+        now=now,
+    )
 
 
 def _together(able: list[str], carrying: dict[str, list[Provider]]) -> list[list[str]]:

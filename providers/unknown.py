@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db import transaction
 
 from callbacks.outcomes import settle
-from notify.alerts import close_others, raise_alert
+from notify.alerts import close_gone, raise_alert
 from notify.models import Notification
 from notify.states import Move
 from providers.models import Provider
@@ -56,9 +56,7 @@ def settle_lapsed(*, now: datetime) -> int:
 
 def tell(*, now: datetime) -> None:
     """Keep one alert per provider open while messages are held for a person, and close it when none are."""
-    held = Notification.objects.held_for_person().values_list("provider_name", flat=True).order_by().distinct()
-    names = set(held)
-    for name in names:
+    for name in _holding():
         raise_alert(
             "outcome-unknown",
             name,
@@ -68,4 +66,10 @@ def tell(*, now: datetime) -> None:
             "See README, outcome-unknown.",
             now=now,
         )
-    close_others("outcome-unknown", names, now=now)
+    close_gone("outcome-unknown", _holding, now=now)
+
+
+def _holding() -> list[str]:
+    """Name the providers with messages held for a person, in the order in which their alerts are locked."""
+    held = Notification.objects.held_for_person().values_list("provider_name", flat=True)
+    return sorted(held.order_by().distinct())

@@ -12,7 +12,7 @@ from notify.models import Notification, Service
 from notify.states import Move
 from providers import ranks
 from providers.models import Pause, Provider
-from providers.sending import able_types
+from providers.usable import Backends
 
 BATCH = 5_000  # rows per statement
 TIMED_OUT_PER_RUN = 100_000
@@ -79,8 +79,8 @@ def _why(kind: str, *, now: datetime) -> str:
     """Say why messages of this channel wait."""
     if Pause.objects.on().exists():
         return "all sending is paused"
-    if kind not in able_types():
-        return "no provider of that type is active with a share above 0"
+    if not Backends().able(kind):
+        return "no provider of that type is active with a share above 0 and can be used"
     if any(provider.is_held(now) for provider in Provider.objects.carrying(kind).defer("config")):
         return "a backlog, while shares are held by hand"
     return "a backlog, or providers that say “later”"

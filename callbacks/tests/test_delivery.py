@@ -5,10 +5,12 @@ import logging
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 from standardwebhooks.webhooks import Webhook
 
 from callbacks import delivery
+from callbacks.forms import EndpointForm
 from callbacks.models import Callback, Endpoint
 from callbacks.payloads import body
 from callbacks.tasks import deliver_due_callbacks
@@ -93,6 +95,26 @@ def test_both_secrets_of_a_change_sign_and_the_change_counts_for_what_waits(rece
     (request,) = receiver.received
     for secret in (OLD, NEW):
         assert Webhook(secret).verify(request.body, request.headers)["id"] == str(callback.notification_id)
+
+
+@pytest.mark.parametrize("column", ["signing_secrets", "bearer_token"])
+def test_an_endpoint_whose_secrets_cannot_be_opened_holds_up_no_other_and_can_be_mended(
+    receiver, waiting, admin_client, column
+):
+    (broken,), (whole,) = waiting(), waiting()
+    with connection.cursor() as cursor:
+        cursor.execute(f"UPDATE callbacks_endpoint SET {column} = 'damaged' WHERE id = %s", [broken.endpoint_id])
+    assert delivery.deliver_due() == 2
+    assert again(whole).status == "delivered"
+    # The token was sealed into the callback when the status changed; the secrets come with the claim.
+    unsigned = (again(broken).status, broken.last_error) == ("pending", "Unreadable")
+    assert unsigned == (column == "signing_secrets")
+    page = admin_client.get(f"/admin/callbacks/endpoint/{broken.endpoint_id}/change/")
+    assert "cannot be opened" in page.content.decode()
+    form = EndpointForm(instance=broken.endpoint)
+    form.cleaned_data = {"token": "another", "signing_secret": NEW}
+    form.write_secrets(broken.endpoint)
+    assert NEW in broken.endpoint.signing_secrets
 
 
 def test_a_hanging_receiver_does_not_hold_up_the_others(receiver, waiting, settings):

@@ -95,13 +95,6 @@ def test_a_process_that_is_left_is_found(house):
     assert house.left() == []
 
 
-@pytest.mark.parametrize("fault", [{"lost": 1}, {"doubled": 1}, {"broken": ["a sentence"]}])
-def test_a_drill_with_any_fault_is_not_survived(fault):
-    sound = {"drill": "kills", "done": "", "rows": 3, "lost": 0, "doubled": 0, "broken": [], "seconds": 1.0}
-    assert drills.Outcome(**sound).survived
-    assert not drills.Outcome(**(sound | fault)).survived
-
-
 @pytest.mark.parametrize("arguments", [["--kills", "0"], ["--rows", "399", "--kills", "2"], ["--only", "nothing"]])
 def test_impossible_options_are_refused_before_anything_starts(arguments, capsys):
     with pytest.raises(SystemExit) as refused:

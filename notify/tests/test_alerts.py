@@ -1,12 +1,13 @@
 """One open alert per kind and scope, counted, told once, resolved and opened anew."""
 
 import logging
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 
-from notify.alerts import acknowledge, close_alert, raise_alert, snooze, state_of, unsnooze
+from notify.alerts import acknowledge, close_alert, close_gone, raise_alert, snooze, state_of, unsnooze
 from notify.models import Alert
 from notify.tests.together import together
 
@@ -172,3 +173,57 @@ def test_an_alert_of_a_transaction_that_is_taken_back_lets_the_other_one_open():
 
     together(taken_back, lambda: raise_alert("race", "1", "second", now=NOW))
     assert Alert.objects.get().message == "second"
+
+
+def open_scopes() -> list[str]:
+    return sorted(Alert.objects.open().values_list("scope", flat=True))
+
+
+def elsewhere(scope: str) -> threading.Thread:
+    """Raise an alert in a connection of its own."""
+
+    def work() -> None:
+        raise_alert("held", scope, "", now=NOW)
+        connection.close()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread
+
+
+def test_alerts_whose_cause_is_gone_are_resolved_and_no_others(db):
+    for kind, scope in (("held", "mmg"), ("held", "firetext"), ("other", "mmg")):
+        raise_alert(kind, scope, "", now=NOW)
+    assert close_gone("held", lambda: ["mmg", "somebody"], now=NOW + HOUR) == 1
+    assert list(Alert.objects.open().order_by("kind").values_list("kind", "scope")) == [
+        ("held", "mmg"),
+        ("other", "mmg"),
+    ]
+    assert Alert.objects.get(scope="firetext").resolved_at == NOW + HOUR
+    assert close_gone("held", lambda: ["mmg"], now=NOW + HOUR) == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_alert_opened_while_the_others_are_judged_is_left_alone():
+    raise_alert("held", "mmg", "", now=NOW)
+
+    def judged() -> list[str]:
+        elsewhere("firetext").join()
+        return []  # read before firetext's cause was there
+
+    assert close_gone("held", judged, now=NOW) == 1
+    assert open_scopes() == ["firetext"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_alert_seen_again_while_it_is_judged_stays_or_opens_anew():
+    raise_alert("held", "mmg", "", now=NOW)
+    threads = []
+
+    def judged() -> list[str]:
+        threads.append(elsewhere("mmg"))
+        return []
+
+    assert close_gone("held", judged, now=NOW) == 1
+    threads[0].join()
+    assert open_scopes() == ["mmg"]

@@ -220,23 +220,6 @@ def test_migrations_are_told_how_a_field_was_made():
     assert "json" not in Notification._meta.get_field("recipient").deconstruct()[3]
 
 
-def test_encrypted_settings_come_back_and_are_not_readable_in_the_table(db):
-    endpoint = testing.make_endpoint(bearer_token="very-secret", signing_secrets=["whsec_a", "whsec_b"])
-    again = type(endpoint).objects.get()
-    assert (again.bearer_token, again.signing_secrets) == ("very-secret", ["whsec_a", "whsec_b"])
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT bearer_token, signing_secrets FROM callbacks_endpoint")
-        assert b"secret" not in b"".join(map(bytes, cursor.fetchone()))
-    type(endpoint).objects.update(bearer_token="changed")
-    assert type(endpoint).objects.values_list("bearer_token", flat=True).get() == "changed"
-
-
-def test_encrypted_settings_are_not_dumped(db):
-    endpoint = testing.make_endpoint(bearer_token="very-secret")
-    with pytest.raises(TypeError, match="bearer_token is encrypted"):
-        serializers.serialize("json", [endpoint])
-
-
 def test_sealed_columns_are_not_dumped_as_plain_text(stored):
     try:
         text = serializers.serialize("json", Notification.objects.all())

@@ -86,6 +86,7 @@ class Backend:
     """One provider, built from its decrypted configuration."""
 
     notification_type = "sms"
+    problem = ""  # why it cannot send, as far as its configuration tells
 
     def __init__(self, config: Mapping[str, str]) -> None:
         self.config = config

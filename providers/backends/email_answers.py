@@ -11,7 +11,7 @@ import requests
 from anymail.exceptions import AnymailAPIError, AnymailRecipientsRefused
 
 from providers.backends import Outcome, Result
-from providers.backends.http import NOT_THE_MESSAGE, WRONG_ADDRESS
+from providers.backends.http import NOT_THE_MESSAGE, UNHEARD, WRONG_ADDRESS
 
 TOO_LARGE = 552  # the one refusal of a sender's line that is about the message (RFC 1870 §6.1)
 
@@ -70,6 +70,8 @@ def _of_api(error: AnymailAPIError) -> Result:
         return Result(Outcome.UNKNOWN, "the line was cut before an answer came")
     if 200 <= status < 300:
         return Result(Outcome.UNKNOWN, "answered, but not in its own format")
+    if status in UNHEARD:
+        return Result(Outcome.UNKNOWN, f"a gateway answered {status}")
     if status >= 500 or 300 <= status < 400 or status in NOT_THE_MESSAGE | WRONG_ADDRESS:
         wait = response.headers.get("Retry-After", "") if response is not None else ""
         seconds = min(float(wait), 86_400.0) if wait.isdecimal() and len(wait) < 10 else None

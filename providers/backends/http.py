@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 from django.conf import settings
@@ -17,6 +18,9 @@ REASON_LENGTH = 200
 RETRY_AFTER_LIMIT = 86_400.0  # seconds; a longer wait is a mistake, and could not be added to a date
 # Our credentials, our pace or our address are at fault, not the message (RFC 9110 §15.5, RFC 6585 §4).
 NOT_THE_MESSAGE = {401, 403, 407, 408, 421, 425, 429}
+# A gateway answers for a provider behind it that had the request and was not heard out (RFC 9110 §15.6.3 and §15.6.5;
+# Cloudflare's own 520 and 524). Unless the words are the provider's, nobody knows whether it took the message.
+UNHEARD = {502, 504, 520, 524}
 WRONG_ADDRESS = {404, 405}  # unless the provider says in its own format what it minds
 
 
@@ -35,6 +39,7 @@ class HttpBackend(Backend):
         self.sender = config.get("sender") or ""
         self.receipt_url = config.get("receipt_url") or ""
         self.timeout = float(config.get("timeout") or settings.PROVIDER_REQUEST_TIMEOUT.total_seconds())
+        self.problem = self._problem()
 
     def request(self, message: Message) -> dict[str, Any]:
         """Build the arguments of the POST."""
@@ -54,8 +59,8 @@ class HttpBackend(Backend):
         Connecting gets half of the time: then a time-out while connecting is told from one while waiting for the
         answer. aiohttp repeats no POST by itself, not even on a connection it kept open.
         """
-        if not self.api_key:
-            return Result(Outcome.TRY_LATER, "the provider's configuration has no api_key")
+        if self.problem:
+            return Result(Outcome.TRY_LATER, self.problem)
         limits = aiohttp.ClientTimeout(total=self.timeout, connect=self.timeout / 2, ceil_threshold=2 * self.timeout)
         try:
             request = self.request(message)
@@ -70,6 +75,18 @@ class HttpBackend(Backend):
         except (aiohttp.ClientError, OSError):
             return Result(Outcome.UNKNOWN, "the line was cut before an answer came")
         return Result(result.outcome, _safe(result.reason, message), result.provider_reference, result.retry_after)
+
+    def _problem(self) -> str:
+        """Name what is missing or wrong in the configuration."""
+        if not self.api_key:
+            return "its configuration has no API key"
+        if not self.api_key.isprintable():
+            return "its API key cannot be sent"
+        try:
+            url = urlsplit(self.url)
+        except ValueError:
+            return "its URL is no web address"
+        return "" if url.scheme in ("http", "https") and url.hostname else "its URL is no web address"
 
     async def _judge(self, answer: aiohttp.ClientResponse) -> Result:
         """Turn an answer into a result; its reason is still raw."""
@@ -86,6 +103,8 @@ class HttpBackend(Backend):
         words = self.words(read) if read is not None else ""
         later = status >= 500 or status in NOT_THE_MESSAGE or (status in WRONG_ADDRESS and not words)
         reason = f"answered {status}: {words}" if words else f"answered {status}"
+        if status in UNHEARD and not words:
+            return Result(Outcome.UNKNOWN, f"a gateway answered {status}")
         if later:
             return Result(Outcome.TRY_LATER, reason, retry_after=_retry_after(answer))
         return Result(Outcome.REFUSED, reason)

@@ -117,9 +117,18 @@ def test_a_provider_that_is_set_up_wrongly_costs_no_message(over):
 
 
 @BOTH
-@pytest.mark.parametrize("status", [401, 403, 407, 408, 429, 500, 502, 503, 504, 404, 405])
+@pytest.mark.parametrize("status", [401, 403, 407, 408, 429, 500, 503, 404, 405])
 def test_what_is_not_the_messages_fault_is_tried_later(name, status):
     assert answered(name, status=status, text="<html>").outcome == Outcome.TRY_LATER
+
+
+@BOTH
+@pytest.mark.parametrize("status", [502, 504, 520, 524])
+def test_a_gateways_answer_leaves_open_whether_the_provider_took_it_unless_the_words_are_the_providers(name, status):
+    for text in ("<html>", "", "{}", "[]", '"Bad gateway"'):
+        assert answered(name, status=status, text=text) == Result(Outcome.UNKNOWN, f"a gateway answered {status}")
+    words = json.dumps({"Error": 1, "Description": "busy", "code": 1, "description": "busy"})
+    assert answered(name, status=status, text=words) == Result(Outcome.TRY_LATER, f"answered {status}: 1: busy")
 
 
 @BOTH

@@ -223,16 +223,8 @@ def test_a_poison_row_ends_with_an_alert_and_a_callback_and_does_not_stop_its_ba
     assert sorted(server.taken) == sorted(str(message.pk) for message in good)
     kept = Notification.objects.get(pk=poison.pk)
     assert (kept.status, kept.status_reason) == ("technical-failure", "the message cannot be built (Unreadable)")
-    assert open_alerts() == [("cannot-send", kept.status_reason)]
+    assert open_alerts() == [("message-not-built", kept.status_reason)]
     assert open_payload(Callback.objects.get().payload)["body"]["to"] is None
-
-
-def test_a_provider_whose_backend_is_broken_uses_up_no_message(server):
-    make_provider(config={"url": server.url, "api_key": "key", "timeout": "soon"})
-    (message,) = waiting()
-    send()
-    assert (fresh(message).status, message.status_reason) == ("created", "try later: mmg cannot be used (ValueError)")
-    assert open_alerts() == [("cannot-send", "mmg cannot be used (ValueError)")]
 
 
 def test_messages_of_a_service_that_is_switched_off_wait(server):

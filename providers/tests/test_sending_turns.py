@@ -7,8 +7,9 @@ import pytest
 from notify.models import Alert, Notification
 from notify.testing import make_notification, make_provider, make_template
 from providers.models import Provider
-from providers.sending import Sending, judge_providers, send_due
+from providers.sending import Sending, send_due
 from providers.tests.made_up_provider import made_up_provider
+from providers.usable import judge_providers
 
 pytestmark = pytest.mark.django_db
 SECOND = timedelta(seconds=1)

@@ -1,0 +1,53 @@
+"""A drill with any fault is not survived, and whoever runs it is told."""
+
+from contextlib import nullcontext
+
+import pytest
+
+from drills.outcomes import STOPPED, Outcome, conduct
+from notify.processes import StopAsked
+
+FAULTS = [{"lost": 1}, {"doubled": 1}, {"broken": ["a sentence"]}]
+
+
+def outcome(name="kills", **fault):
+    return Outcome(**({"drill": name, "done": "3 kills", "broken": [], "seconds": 1.0, "counted": 1234} | fault))
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_drill_with_any_fault_is_not_survived(fault):
+    assert outcome().survived
+    assert not outcome(**fault).survived
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_one_fault_among_sound_drills_gives_status_1_and_its_sentence(fault, capsys):
+    sound, broken = outcome("first"), outcome("second", **fault)
+    of_name = {"first": sound, "second": broken}
+
+    def run(house, name):
+        return of_name[name]
+
+    assert conduct(nullcontext(), ["first"], run, title="Drills", word="rows") == 0
+    capsys.readouterr()
+    assert conduct(nullcontext(), ["first", "second"], run, title="Drills", word="rows") == 1
+    said = capsys.readouterr().out
+    assert "first: survived\nsecond: NOT SURVIVED\n" in said
+    assert "1,234" in said
+    assert ("second: a sentence" in said) == bool(broken.broken)
+
+
+def test_without_a_word_nothing_is_counted_in_the_table(capsys):
+    conduct(nullcontext(), ["kills"], lambda house, name: outcome(), title="Drills")
+    said = capsys.readouterr().out
+    assert "3 kills" in said
+    assert "lost" not in said
+    assert "1,234" not in said
+
+
+def test_one_who_is_told_to_stop_says_so(capsys):
+    def run(house, name):
+        raise StopAsked
+
+    assert conduct(nullcontext(), ["kills"], run, title="Drills", word="rows") == STOPPED
+    assert capsys.readouterr().out == "Stopped.\n"
