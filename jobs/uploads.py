@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core import signing
 from django.core.files import File
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 
 from jobs.models import job_storage
 
@@ -53,18 +54,17 @@ def facts_of(token: str, *, user: Any) -> dict[str, Any]:
 
 
 def refuse_unread(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Middleware: refuse a form over JOB_FILE_BYTES_LIMIT (413), or a compressed one (415), before any of it is read.
+    """Middleware: refuse a form over its page's limit (413), or a compressed one (415), before any of it is read.
 
     Before the CSRF check, which would read the whole form. A body without a length is read as empty by Django.
     """
 
     def middleware(request: HttpRequest) -> HttpResponse:
+        limit, text = _limit_of(request)
         length = request.META.get("CONTENT_LENGTH") or "0"
-        if length.isascii() and length.isdigit() and int(length) > settings.JOB_FILE_BYTES_LIMIT + _FORM_BYTES:
+        if length.isascii() and length.isdigit() and int(length) > limit + _FORM_BYTES:
             logger.info("Refused an upload of %s bytes", length, extra={"count": int(length)})
-            limit = settings.JOB_FILE_BYTES_LIMIT // 1_000_000
-            text = f"UPLOAD_TOO_LARGE: The file is larger than {limit} MB. Split it into several files."
-            return HttpResponse(text, status=413, content_type="text/plain; charset=utf-8")
+            return HttpResponse(f"UPLOAD_TOO_LARGE: {text}", status=413, content_type="text/plain; charset=utf-8")
         coding = request.headers.get("Content-Encoding", "identity").strip().lower()
         if coding != "identity" and request.content_type == "multipart/form-data":
             text = "UPLOAD_COMPRESSED: The upload is compressed. Send the file as it is."
@@ -72,6 +72,17 @@ def refuse_unread(get_response: Callable[[HttpRequest], HttpResponse]) -> Callab
         return get_response(request)
 
     return middleware
+
+
+def _limit_of(request: HttpRequest) -> tuple[int, str]:
+    """Return how many bytes a file sent to this page may have, and what is said of a larger one."""
+    if request.path == reverse("admin:letters_letter_add"):
+        limit = settings.LETTER_FILE_BYTES_LIMIT
+        text = "The PDF is larger than {limit} MB, so no letter was made. Use smaller pictures and add it again."
+    else:
+        limit = settings.JOB_FILE_BYTES_LIMIT
+        text = "The file is larger than {limit} MB. Split it into several files."
+    return limit, text.format(limit=limit // 1_000_000)
 
 
 @contextmanager

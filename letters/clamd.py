@@ -4,12 +4,16 @@ ScannerError
 ├── Away      it cannot be reached, cut the line, took too long, or lets the test virus through: nothing is known
 └── Declined  it did not judge this very file (over its size limit, say), and is well: nothing is known either
 clamd says OK to an empty stream, so an empty file is never asked about. A clean answer is believed only while the
-scanner has shown lately that it finds the test virus (`self_test`).
+scanner has shown lately that it finds the test virus (`self_test`), also at the end of a file
+as large as this one (`_prove`): a file over its MaxFileSize or MaxScanSize it may call clean unseen.
 """
 
+import os
 import socket
+import tarfile
+import tempfile
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import timedelta
 from typing import BinaryIO
 
@@ -20,10 +24,12 @@ CHUNK = 64 * 1024  # bytes
 _NOT_LOOKED_INTO = "Heuristics.Limits.Exceeded"  # with AlertExceedsMax: no virus, and no clean bill either
 _ANSWER_LIMIT = 4_096  # bytes
 _CONNECT = 5.0  # seconds
+_BLOCK = tarfile.BLOCKSIZE  # bytes
 _TEST_WITHIN = timedelta(seconds=10)
 # The EICAR test file, in two parts so that no scanner takes offence at this one.
 _EICAR = rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD-" + b"ANTIVIRUS-TEST-FILE!$H+H*"
 _passed: dict[str, float] = {}  # address → monotonic moment of the last passed self-test
+_proven: dict[str, int] = {}  # address → bytes of the largest file in which it has found it since
 
 
 class ScannerError(Exception):
@@ -49,7 +55,10 @@ def scan(file: BinaryIO, *, within: timedelta | None = None) -> str:
     if not first:
         raise Declined("the file is empty")
     try:
-        return _ask(first, file, within or settings.LETTER_SCAN_TIMEOUT)
+        virus = _ask(first, file, within or settings.LETTER_SCAN_TIMEOUT)
+        if not virus:
+            _prove(file.seek(0, os.SEEK_END), within or settings.LETTER_SCAN_TIMEOUT)
+        return virus
     except Away as trouble:
         _passed.clear()
         self_test()  # raises where the scanner is away; one that is well had its trouble with this very file
@@ -65,7 +74,45 @@ def self_test() -> None:
         return
     if not _ask(_EICAR, None, _TEST_WITHIN):
         raise Away("the virus scanner let the EICAR test file through; are its signatures loaded?")
-    _passed[address] = time.monotonic()
+    _passed[address], _proven[address] = time.monotonic(), len(_EICAR)
+
+
+def _prove(size: int, within: timedelta) -> None:
+    """Make sure that files of this size (bytes) are looked into to their end. Raises Declined where they are not.
+
+    One probe as large as a letter may be does for all; only a scanner with lower limits is asked again for each size.
+    """
+    address, limit = settings.CLAMD_SOCKET, settings.LETTER_FILE_BYTES_LIMIT
+    if size <= _proven.get(address, 0):
+        return
+    if size < limit:
+        with suppress(Away):  # the line is cut where StreamMaxLength is lower
+            if _finds_at_the_end(limit, within):
+                _proven[address] = limit
+                return
+    if _finds_at_the_end(size, within):
+        _proven[address] = size
+        return
+    raise Declined(
+        f"the virus scanner does not look into a file of {size:,} bytes to its end; in clamd.conf set StreamMaxLength "
+        f"and MaxFileSize to at least {limit:,}, MaxScanSize to four times that, and AlertExceedsMax yes"
+    )
+
+
+def _finds_at_the_end(size: int, within: timedelta) -> bool:
+    """Whether the test virus is found behind padding; in a tar, because signatures may begin at a file's first byte."""
+    padding, virus = tarfile.TarInfo("padding"), tarfile.TarInfo("eicar.com")
+    padding.size, virus.size = max(0, size // _BLOCK - 3) * _BLOCK, len(_EICAR)
+    with tempfile.TemporaryFile() as probe:
+        probe.write(padding.tobuf())
+        probe.seek(padding.size, os.SEEK_CUR)
+        probe.write(virus.tobuf() + _EICAR)
+        probe.truncate(max(size, probe.tell()))
+        probe.seek(0)
+        try:
+            return bool(_ask(probe.read(CHUNK), probe, within))
+        except Declined:
+            return False
 
 
 def _ask(first: bytes, rest: BinaryIO | None, within: timedelta) -> str:

@@ -53,14 +53,14 @@ def main() -> None:
     os._exit(0)  # without tidying up: that alone can take long, or fail, for a hostile file
 
 
-def confine(memory: int, cpu: int) -> None:
-    """No more memory, time, files, sockets or processes than these. memory: bytes; cpu: seconds."""
+def confine(memory: int, cpu: int, *, written: int = 0) -> None:
+    """No more memory, time, files, sockets or processes than these. memory, written: bytes; cpu: seconds."""
     pikepdf.new().save(io.BytesIO(), encryption=pikepdf.Encryption(owner="a"))  # opens the system's random numbers
     limits = {
         resource.RLIMIT_AS: memory,
         resource.RLIMIT_CPU: cpu,
         resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_FSIZE: 0,
+        resource.RLIMIT_FSIZE: written,
         resource.RLIMIT_NPROC: 0,
         resource.RLIMIT_NOFILE: 3,  # those that are open: no socket and no file can be opened any more
     }

@@ -15,7 +15,7 @@ from django.db import transaction
 from django.db.models import F
 
 from callbacks.outcomes import settle
-from letters import clamd, files, strays
+from letters import clamd, files, refused_files, strays
 from letters.models import Letter
 from letters.pdf_checks import Checked, Problem, check_pdf
 from letters.placing import Copy, fetched, place, tidy
@@ -178,13 +178,26 @@ def _take_change(letter: Letter, copy: Copy, *, now: datetime) -> None:
             if _mine(letter).update(due_at=now, claimed_at=None, last_error=text, **taken):
                 alert_changed(letter.pk, "The new file was checked and is scanned like any other.", now=now)
         return
+    _refuse_change(letter, copy, checked, now=now)
+    tidy(letter)
+
+
+def _refuse_change(letter: Letter, copy: Copy, problem: Problem, *, now: datetime) -> None:
+    """End a letter whose new file may not be printed; a virus in it comes before any other reason."""
+    virus = refused_files.virus_in(copy.file)
+    status, reason = Status.VALIDATION_FAILED, f"PDF_CHANGED: {problem}"
+    done = {"sha256": copy.sha256, "pages": None, "due_at": None, "claimed_at": None, "last_error": ""}
+    if virus:
+        status, reason = Status.VIRUS_SCAN_FAILED, f"VIRUS_FOUND: {virus}"
+        done |= {"scan_verdict": Letter.Verdict.INFECTED, "scanned_sha256": copy.sha256, "scanned_at": now}
     place(copy, files.INVALID, letter.pdf.name)
     with transaction.atomic():
-        done = {"sha256": copy.sha256, "pages": None, "due_at": None, "claimed_at": None, "last_error": ""}
-        if _mine(letter).update(**done):
-            settle([_move(letter, Status.VALIDATION_FAILED, f"PDF_CHANGED: {checked}")], now=now)
-            alert_changed(letter.pk, f"The new file may not be printed ({checked.code}).", now=now)
-    tidy(letter)
+        if not _mine(letter).update(**done):
+            return
+        moved = settle([_move(letter, status, reason)], now=now)
+        alert_changed(letter.pk, f"The new file may not be printed ({problem.code}).", now=now)
+        if moved and virus:
+            alert_virus(letter.pk, letter.notification.service, virus, now=now)
 
 
 def _move(letter: Letter, status: str, reason: str) -> Move:

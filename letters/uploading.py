@@ -19,7 +19,7 @@ from django.core.files.storage import Storage, storages
 from django.db import transaction
 
 from callbacks import outcomes
-from letters import clamd, files, precompiled_rows
+from letters import clamd, files, precompiled_rows, refused_files
 from letters.models import Letter
 from letters.pdf_checks import Checked, CheckerBroken, check_pdf
 from letters.precompiled_rows import template_of
@@ -173,7 +173,7 @@ def _virus_in(copy: IO[bytes], size: int) -> str:
     if not (settings.CLAMD_SOCKET and size):
         return ""
     try:
-        return clamd.scan(copy, within=_ASKED_FOR)
+        return refused_files.virus_in(copy, within=_ASKED_FOR)
     except clamd.ScannerError:
         return ""
 

@@ -30,7 +30,8 @@ AlertEncrypted no
 class Server:
     """A running clamd; `address` is what CLAMD_SOCKET takes."""
 
-    def __init__(self, home: Path, *, port: int = 0, signature: bytes = clamd._EICAR) -> None:
+    def __init__(self, home: Path, *, port: int = 0, signature: bytes = clamd._EICAR, extra: str = "") -> None:
+        self.extra = extra
         self.home, self.port, self.signature = home, port, signature
         self.address = f"127.0.0.1:{port}" if port else f"{home}/socket"
 
@@ -40,7 +41,7 @@ class Server:
         (self.home / "db").mkdir(exist_ok=True)
         (self.home / "db" / "test.ndb").write_text(f"Test.Eicar:0:*:{self.signature.hex()}\n")
         settings = self.home / "clamd.conf"
-        settings.write_text(CONFIGURATION.format(listen=listen, home=self.home, limit=LIMIT))
+        settings.write_text(CONFIGURATION.format(listen=listen, home=self.home, limit=LIMIT) + self.extra)
         with (self.home / "log").open("ab") as log:
             self.process = subprocess.Popen([CLAMD, "--config-file", str(settings)], stdout=log, stderr=log)
         until = time.monotonic() + 20

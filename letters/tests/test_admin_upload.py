@@ -164,6 +164,19 @@ def test_a_files_name_is_shown_never_used(admin_client, woken, storage, name):
     assert "<b>.pdf" not in shown(admin_client, letter)
 
 
+@pytest.mark.parametrize("jobs_limit", [1_000, 10**9])
+def test_a_pdf_over_the_limit_is_told_so_in_the_words_of_letters(admin_client, settings, jobs_limit):
+    """L16: the limit of letters, whatever that of jobs' files is, and before the form is read."""
+    settings.LETTER_FILE_BYTES_LIMIT, settings.JOB_FILE_BYTES_LIMIT = 2_000_000, jobs_limit
+    answer = admin_client.post(ADD, form(make_service(), data=bytes(2_200_000)))
+    assert answer.status_code == 413
+    assert answer.content.decode() == (
+        "UPLOAD_TOO_LARGE: The PDF is larger than 2 MB, so no letter was made. Use smaller pictures and add it again."
+    )
+    assert admin_client.post(ADD, form(make_service(), data=bytes(1_900_000))).status_code == 302
+    assert Letter.objects.get().notification.status_reason.startswith("PDF_NOT_PDF")
+
+
 def test_who_may_only_look_uploads_nothing(client):
     user = User.objects.create_user("reader", is_staff=True)
     user.user_permissions.add(Permission.objects.get(codename="view_letter"))
