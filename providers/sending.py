@@ -16,12 +16,11 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import prefetch_related_objects
 
 from callbacks.outcomes import settle
 from notify.alerts import close_alert, raise_alert
 from notify.loops import Due, flow, in_slots
-from notify.models import Notification, NotificationType
+from notify.models import Notification, NotificationType, Service
 from providers import results, unknown
 from providers.backends import Backend, Message, Outcome, Result, client_session, load_backend
 from providers.models import Pause, Provider
@@ -38,7 +37,8 @@ _CLAIM = """
         first_attempt_at = coalesce(n.first_attempt_at, %(now)s)
     FROM unnest(%(keys)s::uuid[], %(providers)s::text[]) AS v(id, provider)
     WHERE n.id = v.id AND n.status = 'created' AND n.claimed_at IS NULL
-    RETURNING n.*
+    RETURNING n.id, n.service_id, n.template_id, n.template_version, n.notification_type, n.recipient,
+        n.personalisation, n.status, n.provider_name, n.attempts, n.unknown_outcomes, n.first_attempt_at, n.claimed_at
 """
 
 
@@ -81,10 +81,12 @@ class Sending:
             begins_at: dict[UUID, datetime | None] = {}
             for types in _together(able, carrying):
                 kinds = Notification.objects.lock_fairly(now=now, limit=limit - len(begins_at), types=types)
-                chosen |= {key: choose(carrying[kind], 1)[0] for key, kind in kinds.items()}
+                chosen |= _chosen(kinds, carrying)
                 begins_at |= _paced({key: chosen[key] for key in kinds}, now=now)
             rows = _claim({key: chosen[key] for key in begins_at}, now=now)
-        prefetch_related_objects(rows, "service")  # one query and one object for each service, not for each message
+        services = Service.objects.in_bulk({row.service_id for row in rows})
+        for row in rows:
+            row.service = services[row.service_id]
         return [self._build(row, chosen[row.pk], begins_at[row.pk]) for row in rows]
 
     async def act(self, item: Claimed, session: Any) -> Result:
@@ -212,6 +214,15 @@ def _together(able: list[str], carrying: dict[str, list[Provider]]) -> list[list
     if not any(provider.rate_limit for kind in able for provider in carrying[kind]):
         return [able]
     return [[kind] for kind in random.sample(able, len(able))]
+
+
+def _chosen(kinds: dict[UUID, str], carrying: dict[str, list[Provider]]) -> dict[UUID, Provider]:
+    """Return the provider of each message, by its channel."""
+    chosen: dict[UUID, Provider] = {}
+    for kind in dict.fromkeys(kinds.values()):
+        keys = [key for key, its_kind in kinds.items() if its_kind == kind]
+        chosen |= zip(keys, choose(carrying[kind], len(keys)), strict=True)
+    return chosen
 
 
 def _paced(chosen: dict[UUID, Provider], *, now: datetime) -> dict[UUID, datetime | None]:
