@@ -25,7 +25,7 @@ from providers import results, unknown
 from providers.backends import Backend, Message, Outcome, Result, client_session, load_backend
 from providers.models import Pause, Provider
 from providers.pacing import take_moments
-from providers.shares import choose
+from providers.shares import choose, choose_each
 from providers.words import Words, html
 
 logger = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ class Sending:
             begins_at: dict[UUID, datetime | None] = {}
             for types in _together(able, carrying):
                 kinds = Notification.objects.lock_fairly(now=now, limit=limit - len(begins_at), types=types)
-                chosen |= _chosen(kinds, carrying)
+                chosen |= choose_each(kinds, carrying)
                 begins_at |= _paced({key: chosen[key] for key in kinds}, now=now)
             rows = _claim({key: chosen[key] for key in begins_at}, now=now)
         services = Service.objects.in_bulk({row.service_id for row in rows})
@@ -214,15 +214,6 @@ def _together(able: list[str], carrying: dict[str, list[Provider]]) -> list[list
     if not any(provider.rate_limit for kind in able for provider in carrying[kind]):
         return [able]
     return [[kind] for kind in random.sample(able, len(able))]
-
-
-def _chosen(kinds: dict[UUID, str], carrying: dict[str, list[Provider]]) -> dict[UUID, Provider]:
-    """Return the provider of each message, by its channel."""
-    chosen: dict[UUID, Provider] = {}
-    for kind in dict.fromkeys(kinds.values()):
-        keys = [key for key, its_kind in kinds.items() if its_kind == kind]
-        chosen |= zip(keys, choose(carrying[kind], len(keys)), strict=True)
-    return chosen
 
 
 def _paced(chosen: dict[UUID, Provider], *, now: datetime) -> dict[UUID, datetime | None]:
