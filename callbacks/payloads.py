@@ -6,17 +6,25 @@ from typing import Any
 from callbacks.models import Endpoint
 from notify import crypto
 from notify.clock import iso
+from notify.fields import Sealed
 from notify.models import Notification
 
 # The columns of a notification that go into a callback.
-READ = ("service_id", "template_id", "template_version", "notification_type", "recipient", "client_reference", "status",
-        "created_at", "sent_at", "updated_at")  # fmt: skip
+READ = ("pk", "service_id", "template_id", "template_version", "notification_type", "recipient", "client_reference",
+        "status", "created_at", "sent_at", "updated_at")  # fmt: skip
+
+_RECIPIENT = Notification._meta.get_field("recipient")
+# One encoder for all rows: json.dumps would build one at each call.
+_to_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
-def seal_payload(notification: Notification, endpoint: Endpoint) -> bytes:
-    """Return the encrypted callback: body, address and token as they are now."""
+def seal_payload(notification: Any, endpoint: Endpoint) -> bytes:
+    """Return the encrypted callback: body, address and token as they are now.
+
+    notification: a Notification, or a named row of its READ columns as values_list() gives it.
+    """
     sealed = {"url": endpoint.url, "token": endpoint.bearer_token, "body": body(notification)}
-    return crypto.encrypt(json.dumps(sealed, ensure_ascii=False).encode())
+    return crypto.encrypt(_to_json(sealed).encode())
 
 
 def open_payload(payload: bytes) -> dict[str, Any]:
@@ -24,7 +32,7 @@ def open_payload(payload: bytes) -> dict[str, Any]:
     return json.loads(crypto.decrypt(payload))
 
 
-def body(notification: Notification) -> dict[str, Any]:
+def body(notification: Any) -> dict[str, Any]:
     """Return what the service reads, times in UTC; completed_at is the moment of the final status."""
     return {
         "id": str(notification.pk),
@@ -40,9 +48,10 @@ def body(notification: Notification) -> dict[str, Any]:
     }
 
 
-def _recipient(notification: Notification) -> str | None:
+def _recipient(notification: Any) -> str | None:
     """Return the recipient; None where its key is lost: the service hears of the failure all the same."""
     try:
-        return notification.recipient
+        held = notification.recipient
+        return _RECIPIENT.open(held, notification.pk) if isinstance(held, Sealed) else held
     except crypto.Unreadable:
         return None

@@ -36,7 +36,12 @@ def among(keys: Iterable[Any]) -> RawSQL:
 
     As a list each key is a parameter of its own, which Django and psycopg2 prepare one by one: 20 µs per key.
     """
-    return RawSQL("SELECT unnest(%s::uuid[])", ["{" + ",".join(map(str, keys)) + "}"])
+    return RawSQL("SELECT unnest(%s::uuid[])", [_uuids(keys)])
+
+
+def all_alike(values: Sequence[Any]) -> bool:
+    """Tell whether all values of a column are the same: then it is written once, not as an array of the same."""
+    return all(value is values[0] or value == values[0] for value in values)
 
 
 def insert_new(model: type[models.Model], columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[Any]:
@@ -100,26 +105,40 @@ def update_each(
     if not keys:
         return set()
     checked, alike = checked or {}, alike or {}
+    same_before = {name: column[0] for name, column in checked.items() if all_alike(column)}
+    checked = {name: column for name, column in checked.items() if name not in same_before}
     meta, quote = model._meta, connection.ops.quote_name
     fields = {"key": meta.pk} | {name: meta.get_field(name) for name in written}
     fields |= {f"old_{name}": meta.get_field(name) for name in checked}
     values = [keys, *written.values(), *checked.values()]
-    arrays = [
-        [field.get_db_prep_save(value, connection) for value in column]
-        for field, column in zip(fields.values(), values, strict=True)
-    ]
+    arrays = [_array(field, column) for field, column in zip(fields.values(), values, strict=True)]
     source = ", ".join(f"%s::{field.rel_db_type(connection)}[]" for field in fields.values())
     sets = [f"{quote(meta.get_field(name).column)} = v.{quote(name)}" for name in written]
     sets += [f"{quote(meta.get_field(name).column)} = %s" for name in alike]
-    same = [meta.get_field(name).get_db_prep_save(value, connection) for name, value in alike.items()]
+    written_alike, checked_alike = (
+        [meta.get_field(name).get_db_prep_save(value, connection) for name, value in columns.items()]
+        for columns in (alike, same_before)
+    )
     wheres = [f"n.{quote(meta.pk.column)} = v.key"]
     wheres += [f"n.{quote(meta.get_field(n).column)} IS NOT DISTINCT FROM v.{quote(f'old_{n}')}" for n in checked]
+    wheres += [f"n.{quote(meta.get_field(n).column)} IS NOT DISTINCT FROM %s" for n in same_before]
     condition, parameters = only or ("true", [])
     sql = (
         f"UPDATE {quote(meta.db_table)} n SET {', '.join(sets)} "  # noqa: S608  (names come from the model)
-        f"FROM unnest({source}) AS v({', '.join(map(quote, fields))}) "
-        f"WHERE {' AND '.join([*wheres, condition])} RETURNING n.{quote(meta.pk.column)}"
+        f"FROM unnest({source}) WITH ORDINALITY AS v({', '.join(map(quote, [*fields, 'place']))}) "
+        f"WHERE {' AND '.join([*wheres, condition])} RETURNING v.place"
     )
     with connection.cursor() as cursor:
-        cursor.execute(sql, [*same, *arrays, *parameters])
-        return {meta.pk.to_python(key) for (key,) in cursor.fetchall()}
+        cursor.execute(sql, [*written_alike, *arrays, *checked_alike, *parameters])
+        return {keys[place - 1] for (place,) in cursor.fetchall()}
+
+
+def _array(field: models.Field, column: Sequence[Any]) -> Any:
+    """Return a column's values as one parameter; UUIDs as text, which costs a fifth of preparing each of them."""
+    if isinstance(field.target_field if field.is_relation else field, models.UUIDField):
+        return _uuids(column)
+    return [field.get_db_prep_save(value, connection) for value in column]
+
+
+def _uuids(keys: Iterable[Any]) -> str:
+    return "{" + ",".join(["NULL" if key is None else str(key) for key in keys]) + "}"

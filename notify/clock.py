@@ -62,7 +62,8 @@ def iso(moment: datetime | None) -> str | None:
     """Write a moment as services receive it: `2026-11-24T09:30:00.000000Z`."""
     if moment is None:
         return None
-    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
+    in_utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return in_utc.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 class LocalTimeMiddleware:

@@ -51,7 +51,7 @@ class StateQuerySet(models.QuerySet):
         if len({move.pk for move in moves}) < len(moves):
             raise ValueError(f"{self.model.__name__}: a key is named twice in one call of move_each().")
         with transaction.atomic():
-            rows = self.model._base_manager.filter(pk__in=[move.pk for move in moves]).order_by("pk")
+            rows = self.model._base_manager.filter(pk__in=bulk.among(move.pk for move in moves)).order_by("pk")
             before = dict(rows.select_for_update().values_list("pk", "status"))
             moved: set[Any] = set()
             for group in _alike(moves):
@@ -88,8 +88,8 @@ def _update_group(model: type[models.Model], group: Sequence[Move], now: datetim
     written, alike = {"status": [move.status for move in group]}, _touch(model, now)
     for name, first in group[0].fields.items():
         values = [move.fields[name] for move in group]
-        if all(value is first or value == first for value in values):
-            alike[name] = first  # once instead of an array of the same: most of a batch's columns
+        if bulk.all_alike(values):
+            alike[name] = first
         else:
             written[name] = values
     checked = {name: [move.where[name] for move in group] for name in group[0].where}

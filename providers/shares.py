@@ -1,7 +1,8 @@
 """Which provider carries the next message: by share, never one that is switched off."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from uuid import UUID
 
 from providers.models import Provider
 
@@ -16,3 +17,12 @@ def choose(providers: Sequence[Provider], count: int) -> list[Provider]:
         return [providers[0]] * count
     weights = [provider.share for provider in providers]
     return random.choices(providers, weights, k=count) if any(weights) else []  # noqa: S311  (load, not secrecy)
+
+
+def choose_each(kinds: Mapping[UUID, str], carrying: Mapping[str, Sequence[Provider]]) -> dict[UUID, Provider]:
+    """Return the provider of each message. kinds: its channel; carrying: of each channel some that may send."""
+    chosen: dict[UUID, Provider] = {}
+    for kind in dict.fromkeys(kinds.values()):
+        keys = [key for key, its_kind in kinds.items() if its_kind == kind]
+        chosen |= zip(keys, choose(carrying[kind], len(keys)), strict=True)
+    return chosen
