@@ -3,7 +3,8 @@
 The loop claims letters, reads and decrypts their words, makes, counts and stores their PDFs and writes the results;
 the bare loop hands typst the finished data and drops what it makes. Both use one process and one core.
 
-    python -m bench.letters [--sizes 30 300 3000] [--rounds 5]
+    python -m bench.letters [--sizes 10 100 1000] [--rounds 5]
+    python -m bench.letters --full --rounds 1      # 500, 5,000 and 50,000 letters, some minutes
 """
 
 import argparse
@@ -14,6 +15,7 @@ from pathlib import Path
 from bench.measure import as_measured_process, database, interleaved, median, peak_memory, seconds, show
 
 TARGET = 0.8
+FULL = [500, 5_000, 50_000]  # letters: a large day
 CONTENT = (
     "Dear ((name)),\n\nYou owe us ((amount)) in council tax. Please pay it by ((due date)).\n\n# How to pay\n\n"
     "* Online, with your reference ((reference))\n* By telephone, at any hour\n* At any post office\n\n"
@@ -149,7 +151,8 @@ def _measured() -> None:
 def main() -> None:
     """Measure and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[30, 300, 3_000])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[10, 100, 1_000])
+    parser.add_argument("--full", action="store_const", dest="sizes", const=FULL, default=argparse.SUPPRESS)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--render", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -1,6 +1,7 @@
 """How fast letters are collated, and that memory does not grow with their number.
 
-    python -m bench.letters_collated [--sizes 500 5000 50000] [--bytes 8000] [--rounds 1]
+    python -m bench.letters_collated [--sizes 50 500 5000] [--bytes 8000] [--rounds 5]
+    python -m bench.letters_collated --full --rounds 1      # 500, 5,000 and 50,000 letters, some minutes
 
 The limit is measured in the same run on the same files: reading, hashing and storing them in zips of the same size,
 with no database. Memory is the peak of a fresh process that collates everything.
@@ -20,6 +21,7 @@ from typing import Any
 from bench.measure import as_measured_process, database, median, peak_memory, seconds, show
 
 PER_ZIP = 500
+FULL = [500, 5_000, 50_000]  # letters: a large day
 FIRST_DAY = date(2026, 1, 5)
 
 
@@ -95,9 +97,10 @@ def measure(count: int, size: int, rounds: int, folder: Path, days: list[date]) 
 def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", nargs="+", type=int, default=[500, 5_000, 50_000])
+    parser.add_argument("--sizes", nargs="+", type=int, default=[50, 500, 5_000])
+    parser.add_argument("--full", action="store_const", dest="sizes", const=FULL, default=argparse.SUPPRESS)
     parser.add_argument("--bytes", type=int, default=8_000, help="of a PDF")
-    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--collate", type=date.fromisoformat, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.collate:

@@ -126,6 +126,7 @@ def _runs(day: date | None, now: datetime) -> Iterator[PrintRun]:
 
 def _work(run: PrintRun, counts: dict[str, int], *, clock: Callable[[], datetime], until: float) -> bool:
     """Bring a run's files to their end, pack what waits, and finish. Returns False where it had to stop before."""
+    _count_what_waits()
     for file in run.files.filter(uploaded_at__isnull=True).order_by("sequence"):
         print_files.resume(file, now=clock())
         _count(counts, file.letter_count)
@@ -145,6 +146,16 @@ def _work(run: PrintRun, counts: dict[str, int], *, clock: Callable[[], datetime
                     _count(counts, file.letter_count)
     _finish(run, now=clock())
     return True
+
+
+def _count_what_waits() -> None:
+    """Have the database look at its rows again.
+
+    Its statistics are mostly from a time when no letter waited, as a day's letters are too few among those of years
+    to make it look by itself. Believing that, it would compare each letter that waits with each other one.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE (SKIP_LOCKED) notify_notification, letters_letter")
 
 
 def _must_stop(until: float) -> bool:

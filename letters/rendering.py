@@ -66,11 +66,10 @@ class Rendering:
     def step(self) -> int:
         """Render one batch. Returns how many letters it had."""
         letters = claim(settings.LETTER_RENDERING_BATCH, now=self._clock())
-        made = [self._typeset(letter) for letter in _with_a_free_name(letters, now=self._clock())]
-        # A share for each thread, not a letter: handing over costs more than writing a file to a disk nearby.
-        shares = [made[place::STORING] for place in range(min(STORING, len(made)))]
-        stored = self._pool.map(lambda share: [_store(*one) for one in share], shares)
-        finish([one for share in stored for one in share], now=self._clock())
+        free = _with_a_free_name(letters, now=self._clock())
+        # Threads count and store one letter while the next is made: the typesetter lets them.
+        kept = [self._pool.submit(_keep, *self._typeset(letter)) for letter in free]
+        finish([one.result() for one in kept], now=self._clock())
         return len(letters)
 
     def _typeset(self, letter: Letter) -> tuple[Made, bytes]:
@@ -81,17 +80,11 @@ class Rendering:
         try:
             data = letter_data(notification, self._words)
             pdf = self._typesetter.pdf(data, made_at=notification.created_at)
-            pages = page_count(pdf)
         except ContentProblem as problem:
             return Made(letter, problem=str(problem)), b""
-        except Exception as error:
-            logger.exception("Letter %s cannot be rendered", letter.pk, extra={"notification_id": str(letter.pk)})
-            return Made(letter, error=type(error).__name__), b""
-        if pages > settings.LETTER_PAGES_LIMIT:
-            limit = settings.LETTER_PAGES_LIMIT
-            what = f"LETTER_PAGES: The letter has {pages} pages, limit {limit}. Shorten the values of this row."
-            return Made(letter, problem=what), b""
-        return Made(letter, hashlib.sha256(pdf).hexdigest(), pages), pdf
+        except Exception as error:  # noqa: BLE001  (logged there)
+            return _unrenderable(letter, error), b""
+        return Made(letter), pdf
 
 
 def _with_a_free_name(letters: Sequence[Letter], *, now: datetime) -> list[Letter]:
@@ -105,8 +98,30 @@ def _with_a_free_name(letters: Sequence[Letter], *, now: datetime) -> list[Lette
     return [letter for letter in letters if letter.attempts == 1 or letter.pk in free]
 
 
+def _keep(made: Made, pdf: bytes) -> Made:
+    """Count and store what was made of a letter; runs in a thread and leaves the database alone."""
+    return _store(*_counted(made.letter, pdf)) if pdf else made
+
+
+def _counted(letter: Letter, pdf: bytes) -> tuple[Made, bytes]:
+    try:
+        pages = page_count(pdf)
+    except Exception as error:  # noqa: BLE001  (logged there)
+        return _unrenderable(letter, error), b""
+    if pages > settings.LETTER_PAGES_LIMIT:
+        limit = settings.LETTER_PAGES_LIMIT
+        what = f"LETTER_PAGES: The letter has {pages} pages, limit {limit}. Shorten the values of this row."
+        return Made(letter, problem=what), b""
+    return Made(letter, hashlib.sha256(pdf).hexdigest(), pages), pdf
+
+
+def _unrenderable(letter: Letter, error: Exception) -> Made:
+    logger.error("Letter %s cannot be rendered", letter.pk, exc_info=error, extra={"notification_id": str(letter.pk)})
+    return Made(letter, error=type(error).__name__)
+
+
 def _store(made: Made, pdf: bytes) -> Made:
-    """Store one file, where there is one; runs in a thread and leaves the database alone."""
+    """Store one file, where there is one."""
     if not pdf:
         return made
     try:
