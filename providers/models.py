@@ -176,6 +176,9 @@ class Receipt(models.Model):
     applied_at = models.DateTimeField(null=True, blank=True)
     outcome = models.CharField(max_length=40, blank=True)
     notification_id = models.UUIDField(null=True, blank=True)
+    provider_reference = models.CharField(
+        max_length=200, blank=True, db_default="", help_text="The provider's own id, where it does not repeat ours."
+    )
     reported = models.CharField(max_length=20, blank=True)
     reason = models.CharField(max_length=200, blank=True)
     code = models.CharField(max_length=40, blank=True)

@@ -20,7 +20,7 @@ UNREADABLE = "unreadable"  # its ciphertext cannot be opened, or its provider's 
 SPLIT = "split"  # an array, whose elements are receipts of their own
 _UNREADABLE_FOR = timedelta(hours=1)
 COLUMNS = ("pk", "provider_id", "dedupe_key", "body", "content_type", "received_at", "due_at", "outcome",
-           "notification_id", "reported", "reason", "code", "occurred_at")  # fmt: skip
+           "notification_id", "provider_reference", "reported", "reason", "code", "occurred_at")  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -39,12 +39,12 @@ class Entry:
     due_at: datetime
     outcome: str
     notification_id: UUID | None
+    provider_reference: str
     reported: str
     reason: str
     code: str
     occurred_at: datetime | None
     applied_at: datetime | None = None
-    named: str = ""  # the provider's own id of the message
 
     def finish(self, outcome: str, *, now: datetime) -> None:
         """Be done with it."""
@@ -58,7 +58,7 @@ class Entry:
         """
         if len(self.body) == 0:
             return False
-        return self.outcome != PARKED or not (self.notification_id and self.reported)
+        return self.outcome != PARKED or not (self.reported and (self.notification_id or self.provider_reference))
 
 
 def read(entries: list[Entry], providers: dict[int, Provider], *, now: datetime) -> None:
@@ -124,16 +124,17 @@ def _fill(entry: Entry, report: Report) -> None:
     except ValueError:
         entry.notification_id = None
     entry.reported, entry.reason, entry.code = report.status, report.reason[:200], report.code[:40]
-    entry.occurred_at, entry.named = report.occurred_at, report.provider_reference
+    entry.occurred_at, entry.provider_reference = report.occurred_at, report.provider_reference[:200]
 
 
 def name(entries: Iterable[Entry], providers: dict[int, Provider]) -> None:
     """Find the messages of receipts that name only the provider's own id, among those this provider carried."""
-    unnamed = [entry for entry in entries if not entry.notification_id and entry.named]
+    unnamed = [entry for entry in entries if not entry.notification_id and entry.provider_reference]
     if not unnamed:
         return
-    rows = Notification.objects.filter(provider_reference__in={entry.named for entry in unnamed})
+    rows = Notification.objects.filter(provider_reference__in={entry.provider_reference for entry in unnamed})
     keys = rows.values_list("provider_name", "provider_reference", "pk")
     found = {(provider, reference): key for provider, reference, key in keys}
     for entry in unnamed:
-        entry.notification_id = found.get((providers[entry.provider_id].identifier, entry.named))
+        identifier = providers[entry.provider_id].identifier
+        entry.notification_id = found.get((identifier, entry.provider_reference))

@@ -31,7 +31,8 @@ _STORE = """
     RETURNING times_received
 """
 _WRITTEN = {"applied_at": "timestamptz", "due_at": "timestamptz", "outcome": "text", "notification_id": "uuid",
-            "reported": "text", "reason": "text", "code": "text", "occurred_at": "timestamptz"}  # fmt: skip
+            "provider_reference": "text", "reported": "text", "reason": "text", "code": "text",
+            "occurred_at": "timestamptz"}  # fmt: skip
 # The rows are locked since they were claimed. Plain SQL: the ORM would prepare each of the eight thousand values anew.
 _WRITE = f"""
     UPDATE providers_receipt r SET {", ".join(f"{column} = v.{column}" for column in _WRITTEN)}
