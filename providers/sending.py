@@ -25,7 +25,7 @@ from providers import results, unknown
 from providers.backends import Message, Outcome, Result, client_session
 from providers.models import Pause, Provider
 from providers.pacing import take_moments
-from providers.shares import choose, choose_each
+from providers.shares import choose_each
 from providers.usable import Backends, judge_providers
 from providers.words import Words, html
 
