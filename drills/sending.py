@@ -17,7 +17,7 @@ from drills.sending_faults import DRILLS
 from drills.sending_line import SETTINGS, Found
 from notify.processes import ProcessDied
 
-ROWS_PER_KILL = 500  # at least, so that something is on the wire at each
+ROWS_PER_KILL = 200  # at least, so that something is on the wire at each
 
 
 def run_drill(house: House, name: str, *, seed: int, rows: int, kills: int) -> Outcome:

@@ -1,11 +1,15 @@
-"""Faults while messages are sent: the worker is killed, frozen or told to stop; the provider has a bad day."""
+"""Faults while messages are sent: the worker is killed, frozen or told to stop, the database and the broker are
+restarted, the provider has a bad day.
+"""
 
+import os
 import random
 import time
 from collections.abc import Callable
 
 from drills.house import House, NotAsExpected
 from drills.sending_line import ON_WIRE, Line, thaw
+from notify import embedded
 
 ENDS_WITHIN = 15.0  # seconds from SIGTERM until what is on the wire is finished and the worker gone
 PAUSE = 0.3  # seconds at most from the chosen message to the fault, so that it falls anywhere between claim and result
@@ -14,6 +18,10 @@ BAD_DAY = (
     "--answer-delay", "0.02", "--cut-rate", "0.05", "--hang-rate", "0.01", "--drip-rate", "0.01", "--garbage-rate",
     "0.05", "--try-later-rate", "0.1", "--refuse-rate", "0.05",
 )  # fmt: skip
+_CUT = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
 Told = tuple[str, Line]
 
 
@@ -81,6 +89,30 @@ def told_to_stop(house: House, chance: random.Random, *, rows: int, kills: int) 
     return f"2 stops with {on_wire} messages on the wire, gone within {slowest:.1f} s", line
 
 
+def restarted(house: House, chance: random.Random, *, rows: int, kills: int) -> Told:
+    """Restart PostgreSQL and empty the broker, as its restart may, while the worker sends: it goes on by itself."""
+    line = Line(house, rows, policy="hold", simulator=SLOW)
+    line.start_worker()
+    line.wait_until_sent(int(rows * chance.uniform(0.2, 0.6)))
+    gone = house.purge()
+    restart_database(house)
+    line.wait_until_settled()
+    if not (held := _held(line)):
+        raise NotAsExpected("Nothing was on the wire at the restart: give it more --rows.")
+    return f"restarted, {gone} wake-ups thrown away, {len(held)} messages in the air and held", line
+
+
+def restart_database(house: House) -> None:
+    """Cut every connection, ours too: by a restart of the embedded server, or on a server that is not ours alone."""
+    from django.db import connections
+
+    if os.environ.get("DATABASE_URL"):
+        house.query(_CUT)
+    else:
+        embedded.stop(embedded.data_directory(house.var))  # whoever connects next starts it again
+    connections.close_all()
+
+
 def bad_day(house: House, chance: random.Random, *, rows: int, kills: int) -> Told:
     """Let the provider cut lines, hang, drip, babble, put off and refuse."""
     line = Line(house, rows, policy="hold", simulator=(*BAD_DAY, "--seed", str(chance.randrange(10**6))))
@@ -102,7 +134,8 @@ def _kill_often(line: Line, chance: random.Random, *, rows: int, kills: int) -> 
         while len(line.in_air) == before:  # one that fell between two claims hit nothing, and is done again
             if not line.to_send():
                 raise NotAsExpected("All was sent before the last kill: give it more --rows, or fewer --kills.")
-            line.wait_until_sent(min(rows, max(mark, line.sent() + 1)))
+            # What was in the air is held and is never sent.
+            line.wait_until_sent(min(rows, max(mark - before, line.sent() + 1)))
             line.house.pause(chance.uniform(0, PAUSE))
             line.kill(worker)
             worker.start()
@@ -123,5 +156,6 @@ DRILLS: dict[str, Callable[..., Told]] = {
     "kills-resent": kills_resent,
     "frozen": frozen,
     "told-to-stop": told_to_stop,
+    "restarted": restarted,
     "bad-day": bad_day,
 }

@@ -17,6 +17,7 @@ from notify.alerts import close_alert, raise_alert
 from notify.models import Notification, NotificationType
 from notify.querysets import slower_than
 from providers.models import Provider, ProviderChange, SwitchPolicy
+from providers.usable import Backends
 
 ALL_SLOW, HELD = "providers-all-slow", "provider-slow-held"
 TENDED = "back towards the resting share"  # the reason of such a change
@@ -104,7 +105,9 @@ def switch_on_slow_delivery(*, now: datetime, notification_type: str = Notificat
     """
     policy = policy_of(notification_type)
     with transaction.atomic():
-        rows = list(Provider.objects.carrying(notification_type).select_for_update(no_key=True).defer("config"))
+        locked = Provider.objects.carrying(notification_type).select_for_update(no_key=True)
+        backends = Backends()
+        rows = [row for row in locked if not backends.problem(row)]  # a slow one is better than one that sends nothing
         seen = samples(policy, now=now)
         standings = [
             Standing(row.identifier, row.share, row.is_held(now), *seen.get(row.identifier, (0, 0))) for row in rows

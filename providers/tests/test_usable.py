@@ -10,10 +10,11 @@ from cryptography.fernet import Fernet
 from django.db import connection
 
 from notify.models import Alert, Notification
-from notify.testing import make_notification, make_provider
+from notify.testing import make_notification, make_provider, make_template
 from providers import receipts
 from providers.models import Provider, Receipt
 from providers.sending import Sending
+from providers.switching import switch_on_slow_delivery
 from providers.tests.made_up_provider import made_up_provider
 from providers.tests.test_sending import fresh, now, open_alerts, provider_at, send, waiting
 from providers.usable import Backends, judge_providers
@@ -173,3 +174,18 @@ def test_receipts_of_the_others_are_taken_and_applied(client):
     receipts.apply_batch(now=now() + 2 * HOUR)
     assert (fresh(mine).status, Receipt.objects.filter(applied_at=None).count()) == ("delivered", 0)
     assert whole.receipt_set.count() == 1
+
+
+def test_no_traffic_moves_to_a_provider_that_cannot_be_used():
+    slow, broken = make_provider(), make_provider("firetext")
+    template = make_template()
+    for _ in range(10):
+        make_notification(
+            template=template, status="sending", provider_name="mmg", due_at=None, sent_at=now() - timedelta(minutes=9)
+        )
+    damage(broken)
+    assert switch_on_slow_delivery(now=now()) == {"found": 1, "repaired": 0}
+    assert (fresh(slow).share, ("providers-all-slow", "sms") in open_alerts()) == (50, True)
+    Provider.objects.filter(pk=broken.pk).update(config={"api_key": "key"}, updated_at=now())
+    assert switch_on_slow_delivery(now=now())["repaired"] == 2
+    assert fresh(slow).share == 0
