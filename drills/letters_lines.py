@@ -25,25 +25,29 @@ def scanner_killed(site: Site) -> str:
 
     house = site.house
     infected, clean = wait_for_scan(site)
+    total = len(infected) + len(clean)
     with clamd_server.running(extra="LogClean yes\n") as server:
         house.processes.environment["CLAMD_SOCKET"] = server.address
         house.duties = (_SCAN,)
         house.processes.start_worker("letters", ["letters"], 2)
         for _ in range(site.kills):
-            before = scanned(house)
-            house.wait(lambda before=before: scanned(house) > before, lambda: f"{scanned(house)} scanned", beating=True)
+            more = site.chance.randrange(1, max(2, total // site.kills))
+            wanted = min(total, scanned(house) + more)
+            house.wait(
+                lambda wanted=wanted: scanned(house) >= wanted, lambda: f"{scanned(house)} scanned", beating=True
+            )
             house.pause(site.chance.uniform(0, 0.05))
             server.stop()
             house.pause(site.chance.uniform(0, 0.2))
             server.start()
             make_due(house)
-        left = len(infected) + len(clean) - scanned(house)
+        left = total - scanned(house)
         house.wait(lambda: make_due(house) == 0, lambda: f"{scanned(house)} scanned", beating=True)
         said = (server.home / "log").read_text(errors="replace").count(": OK")
     house.processes.stop(within=5)
     judge_scan(house, infected, clean, said)
     site.finish()
-    return f"{site.kills} kills of clamd in {len(clean) + len(infected)} scans, {left} left after the last; {said} OKs"
+    return f"{site.kills} kills of clamd in {total} scans, {left} left after the last; {said} OKs"
 
 
 def wait_for_scan(site: Site) -> tuple[list[str], list[str]]:
