@@ -1,5 +1,8 @@
 """Fault drills of letters with real processes: each letter ends in exactly one zip, or failed because its PDF is wrong.
 
+Print runs are killed, doubled and given wrong PDFs; clamd is killed while it scans, the line to the postal provider is
+cut, a day's run is missed; the days on which the clocks change and a bank holiday are played with the verbs' clock.
+
     python -m drills.letters [--seed N] [--only NAME] [--letters N] [--kills N]
 
 The same seed makes the same random choices. Exit status 1 when anything is lost, doubled or does not hold.
@@ -10,49 +13,20 @@ import random
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import date, timedelta
 
 from drills.house import House, NotAsExpected, open_house
+from drills.letters_days import bank_holiday, clocks_change, day_missed
+from drills.letters_lines import line_cut, scanner_killed
 from drills.letters_made import make_letters, spoil, standing
+from drills.letters_site import Site
 from drills.outcomes import Outcome, conduct
-from notify.processes import Process, ProcessDied
+from notify.processes import ProcessDied
 
 BUSY = 3  # exit status of a command that finds another at work
 WORKERS = 4
 SPOILED = 0.02  # of the letters
 FIRST_DAY = date(2026, 1, 5)
-
-
-@dataclass
-class Site:
-    """What a drill works with: the house, its dice, its letters and the day they are collated."""
-
-    house: House
-    chance: random.Random
-    day: date
-    keys: list[str]
-    kills: int
-    spoiled: list[str]
-
-    def collate(self, name: str) -> Process:
-        """Start the print run of the day."""
-        return self.house.processes.start(name, "manage.py", "collate_letters", "--day", str(self.day))
-
-    def finish(self) -> None:
-        """Run it to its end."""
-        self.house.run("manage.py", "collate_letters", "--day", str(self.day))
-
-    def handed_over(self) -> int:
-        """Return how many zips were handed over."""
-        sql = "SELECT count(*) FROM letters_printfile f JOIN letters_printrun r ON r.id = f.print_run_id "
-        return self.house.query(sql + "WHERE r.day = %s AND f.uploaded_at IS NOT NULL", self.day)[0][0]
-
-    def wait_for_end(self, members: Sequence[Process]) -> None:
-        """Wait until these processes are gone."""
-        self.house.wait(lambda: None not in {one.status for one in members}, lambda: "some still run", alive=False)
-        for one in members:
-            self.house.processes.members.pop(one.name, None)
 
 
 def kills(site: Site) -> str:
@@ -122,6 +96,11 @@ DRILLS: dict[str, Callable[[Site], str]] = {
     "together": together,
     "wrong-files": wrong_files,
     "spoiled-while-killed": spoiled_while_killed,
+    "scanner-killed": scanner_killed,
+    "line-cut": line_cut,
+    "day-missed": day_missed,
+    "clocks-change": clocks_change,
+    "bank-holiday": bank_holiday,
 }
 
 

@@ -76,7 +76,7 @@ def standing(house: House, keys: Collection[str], *, spoiled: Collection[str] = 
             packed.update(Path(name).stem for name in archive.namelist())
     statuses = {str(pk): status for pk, status in Notification.objects.values_list("pk", "status")}
     good = set(keys) - set(spoiled)
-    wrong = [key for key in good if statuses[key] != "sent"]
+    wrong = [key for key in good if statuses[key] not in ("sent", "delivered")]
     wrong += [key for key in spoiled if statuses[key] != "technical-failure" or packed[key]]
     broken += [f"letter {key} is “{statuses[key]}”" for key in sorted(wrong)[:_SHOWN]]
     broken += [f"{len(wrong):,} letters have the wrong status"] * (len(wrong) > _SHOWN)

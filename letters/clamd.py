@@ -95,7 +95,8 @@ def _prove(size: int, within: timedelta) -> None:
         return
     raise Declined(
         f"the virus scanner does not look into a file of {size:,} bytes to its end; in clamd.conf set StreamMaxLength "
-        f"and MaxFileSize to at least {limit:,}, MaxScanSize to four times that, and AlertExceedsMax yes"
+        f"and MaxFileSize to at least {limit:,}, MaxScanSize to four times that, "
+        "and ScanArchive and AlertExceedsMax to yes"
     )
 
 

@@ -36,12 +36,12 @@ class Copy:
 
 @contextmanager
 def fetched(letter: Letter) -> Iterator[Copy]:
-    """Fetch a letter's file from letters-scan. Raises FileNotFoundError, or an error of the storage."""
+    """Fetch a letter's file from where its status says it lies. Raises FileNotFoundError or a storage's own error."""
     if not letter.pdf.name:
         raise FileNotFoundError("the letter names no file")
     with tempfile.TemporaryFile() as copy:
         digest, size = hashlib.sha256(), 0
-        with storages[files.SCAN].open(letter.pdf.name, "rb") as stored:
+        with files.storage_of(letter).open(letter.pdf.name, "rb") as stored:
             while piece := stored.read(_CHUNK):
                 digest.update(piece)
                 size += len(piece)

@@ -97,7 +97,7 @@ def picture(pdf: bytes, page: int) -> bytes:
 
 
 def _stored(letter: Letter) -> bytes:
-    if letter.notification.status in _NOT_FOUND_CLEAN:
+    if letter.notification.status in _NOT_FOUND_CLEAN or letter.scan_verdict == Letter.Verdict.INFECTED:
         raise NotShown("This letter's file has not been found free of viruses, so it is not opened.")
     try:
         with files.storage_of(letter).open(letter.pdf.name) as file:

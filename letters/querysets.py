@@ -41,6 +41,12 @@ class LetterQuerySet(QuerySet):
         """Waiting for the virus check: nobody may print them yet."""
         return self.filter(kind="precompiled", notification__status=Notification.Status.PENDING_VIRUS_CHECK)
 
+    def to_scan(self) -> Self:
+        """Waiting for the virus check, or refused while nobody could say what the file holds."""
+        status = Notification.Status
+        wanted = (status.PENDING_VIRUS_CHECK, status.VALIDATION_FAILED)
+        return self.filter(kind="precompiled", due_at__isnull=False, notification__status__in=wanted)
+
     def unscanned_long(self, now: datetime) -> Self:
         """Waiting for the virus check, made longer than LETTER_SCAN_AFTER ago. Oldest first."""
         limit = now - settings.LETTER_SCAN_AFTER

@@ -7,6 +7,7 @@ Without a scanner nothing is claimed, and nothing is lost.
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -55,7 +56,7 @@ class _Scanner:
 
     def look(self) -> None:
         """Ask; a passed self-test is remembered, so this costs next to nothing."""
-        if self.away or not Letter.objects.unscanned().exists():
+        if self.away or not Letter.objects.to_scan().exists():
             return
         try:
             clamd.self_test()
@@ -72,6 +73,8 @@ def scan_next(scanner: _Scanner, *, clock: Clock) -> int:
         if letter.notification.status == Status.PENDING_VIRUS_CHECK:
             with fetched(letter) as copy:
                 _scan(letter, copy, clock=clock)
+        elif letter.notification.status == Status.VALIDATION_FAILED:
+            _scan_refused(letter, clock=clock)
         else:
             _put_away(letter)
     except FileNotFoundError:
@@ -127,7 +130,7 @@ def scanner_state(now: datetime) -> dict[str, Any]:
         "configured": not unset,
         "waiting": waiting.count(),
         "oldest": made.first(),
-        "due": Letter.objects.due(_PRECOMPILED, now).count(),
+        "due": waiting.filter(due_at__lte=now).count(),
         "trouble": unset or failed or "",
     }
 
@@ -162,6 +165,18 @@ def _settle(letter: Letter, verdict: str, status: str, reason: str, *, now: date
         moved = settle([_move(letter, status, reason)], now=now)
         if moved and verdict == Letter.Verdict.INFECTED:
             alert_virus(letter.pk, letter.notification.service, reason.removeprefix("VIRUS_FOUND: "), now=now)
+
+
+def _scan_refused(letter: Letter, *, clock: Clock) -> None:
+    """Scan a file that was refused while no scanner could be asked. Its status is final: a virus is noted and told."""
+    virus, found = "", {}
+    with suppress(FileNotFoundError), fetched(letter) as copy:
+        virus = refused_files.virus_in(copy.file)
+        found = {"scan_verdict": Letter.Verdict.INFECTED, "scanned_sha256": copy.sha256, "scanned_at": clock()}
+    with transaction.atomic():
+        mine = _mine(letter).update(due_at=None, claimed_at=None, last_error="", **(found if virus else {}))
+        if mine and virus:
+            alert_virus(letter.pk, letter.notification.service, virus, now=clock())
 
 
 def _take_change(letter: Letter, copy: Copy, *, now: datetime) -> None:

@@ -68,6 +68,7 @@ class _Judged(NamedTuple):
     reason: str
     pages: int | None
     virus: str = ""
+    unscanned: bool = False  # nobody could say what a refused file holds: the scanning loop finds out
 
 
 def upload_letter(stream: BinaryIO, upload: Upload, *, now: datetime) -> Letter:
@@ -162,20 +163,18 @@ def _judge(copy: IO[bytes], size: int) -> _Judged:
         raise LetterRefused("PDF_CHECK_UNAVAILABLE", text) from error
     if isinstance(checked, Checked):
         return _Judged(Status.PENDING_VIRUS_CHECK, "", checked.pages)
-    virus = _virus_in(copy, size)
+    virus = _virus_in(copy) if size else ""
     if virus:
         return _Judged(Status.VIRUS_SCAN_FAILED, f"VIRUS_FOUND: {virus}", None, virus)
-    return _Judged(Status.VALIDATION_FAILED, str(checked)[:300], None)
+    return _Judged(Status.VALIDATION_FAILED, str(checked)[:300], None, unscanned=virus is None)
 
 
-def _virus_in(copy: IO[bytes], size: int) -> str:
-    """Return what the scanner finds in a file that is refused anyway; "" also where it cannot be asked."""
-    if not (settings.CLAMD_SOCKET and size):
-        return ""
+def _virus_in(copy: IO[bytes]) -> str | None:
+    """Return what the scanner finds in a file that is refused anyway; None where it has no answer."""
     try:
         return refused_files.virus_in(copy, within=_ASKED_FOR)
     except clamd.ScannerError:
-        return ""
+        return None
 
 
 def _store(upload: Upload, copy: IO[bytes] | None, digest: str, judged: _Judged, *, now: datetime) -> Letter:
@@ -219,7 +218,7 @@ def _insert(upload: Upload, name: str, digest: str, judged: _Judged, *, now: dat
         pages=judged.pages,
         postage=upload.postage,
         original_file_name=shown_name(upload.file_name, "letter.pdf"),
-        due_at=None if final else now,
+        due_at=now if judged.unscanned or not final else None,
     )
     if judged.virus:
         letter.scan_verdict, letter.scanned_sha256, letter.scanned_at = Letter.Verdict.INFECTED, digest, now

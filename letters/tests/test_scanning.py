@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -189,8 +188,6 @@ def test_an_upload_is_scanned_and_ready_to_print_by_the_task(scanner, storage):
     make_endpoint(service)
     now = datetime.now(UTC)
     letter = upload_letter(io.BytesIO(CLEAN), Upload(new_id(), service, "a.pdf"), now=now)
-    began = time.monotonic()
     assert scan_letters() == {"handled": 1}
-    assert time.monotonic() - began < 5
     assert list(Letter.objects.ready()) == [letter]
     assert scan_letters() == {"handled": 0}

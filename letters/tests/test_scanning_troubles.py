@@ -1,5 +1,6 @@
 """The virus check with a scanner, a file or a storage that is away."""
 
+import io
 from datetime import timedelta
 
 import pytest
@@ -7,11 +8,15 @@ import pytest
 from callbacks.outcomes import settle
 from letters import clamd, placing, scanning
 from letters.models import Letter
+from letters.preview import NotShown, letter_pdf
 from letters.tests import clamd_server as servers
 from letters.tests import made_up_pdfs as pdfs
 from letters.tests import scans
 from letters.tests.scans import CLEAN, LEASE, NOW, Status, alerts, found, lying, run, waiting
+from letters.uploading import Upload, upload_letter
+from notify.fields import new_id
 from notify.states import Move
+from notify.testing import make_service
 
 pytestmark = pytest.mark.django_db
 clamd_server, scanner, storage = servers.clamd_server, servers.scanner, scans.storage
@@ -162,3 +167,23 @@ def test_a_file_the_scanner_calls_clean_unseen_stays_pending_until_its_limits_ar
         run(NOW + timedelta(minutes=1))
     assert found(large)[1] == Status.VIRUS_SCAN_FAILED
     assert "virus-scanner-away" not in alerts()
+
+
+@pytest.mark.parametrize("address", ["", "/nowhere"])
+def test_a_file_refused_while_nobody_could_scan_it_is_scanned_later(clamd_server, settings, storage, address):
+    settings.CLAMD_SOCKET = address
+    bad = pdfs.with_attachment(clamd._EICAR), pdfs.with_attachment(b"harmless"), pdfs.with_attachment(b"gone")
+    letters = [upload_letter(io.BytesIO(data), Upload(new_id(), make_service(), "a.pdf"), now=NOW) for data in bad]
+    (storage / "letters-invalid" / letters[2].pdf.name).unlink()
+    assert run() == 0  # nothing is claimed
+    assert [found(letter)[0].attempts for letter in letters] == [0, 0, 0]
+    assert alerts() == {}  # and no letter waits to be printed
+    settings.CLAMD_SOCKET = clamd_server.address
+    assert run() == 3
+    assert run() == 0
+    assert [found(letter)[1] for letter in letters] == [Status.VALIDATION_FAILED] * 3
+    assert [found(letter)[0].scan_verdict for letter in letters] == ["infected", "", ""]
+    assert alerts()["virus-found"].scope == f"letter {letters[0].pk}"
+    assert lying(storage) == ["letters-invalid", "letters-invalid"]
+    with pytest.raises(NotShown, match="virus"):
+        letter_pdf(found(letters[0])[0])
