@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import django
 import pytest
@@ -13,8 +14,28 @@ os.environ.setdefault("NOTIFY_VAR_DIR", str(Path(__file__).resolve().parent / "v
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "notify.settings")
 
 django.setup()  # now: the conftests below import models
+from django.db.backends.postgresql.operations import DatabaseOperations  # noqa: E402  (imports models' base)
 
 time_machine.naive_mode = time_machine.NaiveMode.ERROR
+
+
+_truncated = DatabaseOperations.sql_flush
+
+
+def _emptied(
+    self: DatabaseOperations, style: Any, tables: list[str], *, reset_sequences: bool = False, **kwargs: Any
+) -> list[str]:
+    """Empty tables as TRUNCATE does, whoever uses them waited for, but without a new file for every table and index.
+
+    After a test with few rows that is a hundred times as fast.
+    """
+    if reset_sequences or not tables:
+        return _truncated(self, style, tables, reset_sequences=reset_sequences, **kwargs)
+    names = [self.quote_name(table) for table in tables]
+    return [f"LOCK TABLE {', '.join(names)}", *[f"DELETE FROM {name}" for name in names]]
+
+
+DatabaseOperations.sql_flush = _emptied  # type: ignore[method-assign]
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -48,8 +48,9 @@ def command(transactional_db):
 
 @pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
 def test_output_is_whole_in_a_narrow_terminal_without_utf8(command, arguments):
-    usual, _ = command(arguments).communicate(timeout=60)
+    wide = command(arguments)
     narrow = command(arguments, LC_ALL="C", PYTHONUTF8="0", PYTHONIOENCODING="", COLUMNS="20")
+    usual, _ = wide.communicate(timeout=60)
     out, errors = narrow.communicate(timeout=60)
     assert narrow.returncode == 0, errors
     assert "Traceback" not in errors
