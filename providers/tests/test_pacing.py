@@ -151,4 +151,4 @@ def test_a_claimed_message_is_sent_at_its_moment(settings):
             return sorted(await asyncio.gather(*[one(item) for item in items]))
 
     ends = asyncio.run(all_of_them())
-    assert 0.35 < ends[2] - ends[0] < 5
+    assert 0.35 < ends[2] - ends[0] < 50
