@@ -82,13 +82,11 @@ def create_job(
     made = Job.objects.filter(pk=key).first()
     if made is not None:
         return made
-    found = judge_file(
-        stream, service=service, template=template, scheduled_for=scheduled_for, encoding=encoding, now=now
-    )
+    asked = {"service": service, "template": template, "scheduled_for": scheduled_for}
+    found = judge_file(stream, **asked, encoding=encoding, now=now)
     job = Job(
         pk=key,
-        service=service,
-        template=template,
+        **asked,
         template_version=template.version,
         original_file_name=shown_name(file_name),
         encoding=found.encoding,
@@ -96,7 +94,6 @@ def create_job(
         sha256=sha256_of(stream),
         notification_count=found.row_count,
         status=Job.Status.SCHEDULED if scheduled_for else Job.Status.PENDING,
-        scheduled_for=scheduled_for,
         created_at=now,
         progressed_at=now,
         created_by=created_by,

@@ -20,7 +20,7 @@ from django.utils.safestring import SafeString
 
 from notify.clock import zone
 
-COUNTED = 10_000  # rows; a longer list is shown as “more than”, and its later pages are reached by filters
+COUNTED = 10_000  # rows; a longer list is shown as “10,000 or more”, and its later pages are reached by filters
 
 
 def local_time(moment: datetime | None) -> str:
@@ -58,6 +58,11 @@ class BoundedPaginator(Paginator):
     def capped(self) -> bool:
         """True when there may be more rows than were counted."""
         return self.count >= COUNTED
+
+    @property
+    def told(self) -> str:
+        """How many rows there are, as a person reads it: `1,234`, or `10,000 or more`."""
+        return f"{self.count:,}{' or more' if self.capped else ''}"
 
 
 class NotifyAdmin(admin.ModelAdmin):

@@ -57,4 +57,4 @@ class ServiceSwitch(NotifyAdmin):
 
 def _count(rows: QuerySet) -> str:
     found = rows.order_by()[:COUNTED].count()
-    return f"more than {COUNTED:,}" if found >= COUNTED else f"{found:,}"
+    return f"{COUNTED:,} or more" if found >= COUNTED else f"{found:,}"

@@ -108,16 +108,9 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = PRODUCTION
 
 EMBEDDED_DATA_DIR = embedded.data_directory(VAR_DIR)
 EMBEDDED_DATABASE = not env.str("DATABASE_URL", default="")
-DATABASES = {
-    "default": {
-        "ENGINE": "notify.postgresql",
-        "NAME": "notify",
-        "USER": "notify",
-        "HOST": str(embedded.socket_directory(EMBEDDED_DATA_DIR)),
-    }
-    if EMBEDDED_DATABASE
-    else env.db_url("DATABASE_URL")
-}
+_SOCKETS = str(embedded.socket_directory(EMBEDDED_DATA_DIR))
+_EMBEDDED = {"ENGINE": "notify.postgresql", "NAME": "notify", "USER": "notify", "HOST": _SOCKETS}
+DATABASES = {"default": _EMBEDDED if EMBEDDED_DATABASE else env.db_url("DATABASE_URL")}
 DATABASES["default"] |= {"CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True}
 DATABASES["default"].setdefault("OPTIONS", {}).setdefault("application_name", "notify")
 

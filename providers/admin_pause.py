@@ -110,7 +110,7 @@ class PauseAdmin(ReadOnlyAdmin):
         waiting = Notification.objects.due(timezone.now()).order_by()[:COUNTED].count()
         context = self.admin_site.each_context(request) | {
             "title": TURNS[name].title, "opts": self.opts, "turn": TURNS[name], "form": form, "pause": on,
-            "waiting": f"more than {COUNTED:,}" if waiting >= COUNTED else f"{waiting:,}",
+            "waiting": f"{COUNTED:,} or more" if waiting >= COUNTED else f"{waiting:,}",
         }  # fmt: skip
         return TemplateResponse(request, "admin/providers/pause/turn.html", context)
 

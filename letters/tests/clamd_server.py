@@ -44,7 +44,7 @@ class Server:
         settings.write_text(CONFIGURATION.format(listen=listen, home=self.home, limit=LIMIT) + self.extra)
         with (self.home / "log").open("ab") as log:
             self.process = subprocess.Popen([CLAMD, "--config-file", str(settings)], stdout=log, stderr=log)
-        until = time.monotonic() + 20
+        until = time.monotonic() + 120
         while not self._answers():
             assert self.process.poll() is None, (self.home / "log").read_text()
             assert time.monotonic() < until, (self.home / "log").read_text()

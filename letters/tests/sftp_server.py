@@ -82,7 +82,7 @@ def running(home: Path) -> Iterator[Server]:
 
 
 def _wait(server: Server) -> None:
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while True:
         with suppress(OSError), socket.create_connection(("127.0.0.1", server.port), timeout=1):
             return

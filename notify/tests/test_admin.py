@@ -68,10 +68,11 @@ def test_a_long_list_is_not_counted_beyond_the_limit(admin_client, monkeypatch):
         make_notification(template=template)
     with CaptureQueriesContext(connection) as queries:
         shown = page(admin_client, LIST)
-    assert "more than 3 notifications" in " ".join(shown.split())
+    assert "3 or more notifications" in " ".join(shown.split())
     counts = [query["sql"] for query in queries if "COUNT(" in query["sql"] and "notify_notification" in query["sql"]]
     assert counts
     assert all("LIMIT 3" in sql for sql in counts)
+    assert "3 or more results" in page(admin_client, LIST + "?q=07700900123")
 
 
 def test_a_status_cannot_be_changed_and_a_message_not_deleted(admin_client):

@@ -82,7 +82,7 @@ print(json.dumps([answers, seconds, Task.publish_failures]))
     answers, seconds, failures = json.loads(ended.stdout)
     assert answers == [None, None]
     assert failures == 2
-    assert max(seconds) < 1.5
+    assert max(seconds) < 15  # unbounded, it would try again for a hundred seconds and more
     assert "Wake-up callbacks.deliver_due_callbacks not sent" in ended.stderr
     assert "guest" not in ended.stderr
 

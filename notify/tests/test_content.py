@@ -143,7 +143,7 @@ def test_thousands_of_open_brackets_are_judged_at_once():
     started = time.perf_counter()
     for text in ("((" * 20_000, "((a??" * 8_000, "((a??" + "(b)" * 10_000, "((a??(" + "b" * 30_000):
         problem(text)
-    assert time.perf_counter() - started < 5
+    assert time.perf_counter() - started < 30  # quadratic, it would take many minutes
 
 
 def test_the_limit_itself_is_allowed_and_one_more_is_not():

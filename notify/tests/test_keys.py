@@ -86,9 +86,9 @@ def test_eight_first_starts_at_once_make_one_file(tmp_path):
     processes = [context.Process(target=_start, args=(file, barrier, answers)) for _ in range(8)]
     for process in processes:
         process.start()
-    keys = [answers.get(timeout=20) for _ in processes]
+    keys = [answers.get(timeout=120) for _ in processes]
     for process in processes:
-        process.join(20)
+        process.join(120)
     assert [process.exitcode for process in processes] == [0] * 8
     assert keys == [load_keys({}, file=file, production=False)] * 8
     assert [path.name for path in file.parent.iterdir()] == ["secrets.env"]

@@ -65,7 +65,7 @@ class Rows:
         return None
 
 
-def run(work, seconds: float = 5) -> int:
+def run(work, seconds: float = 60) -> int:
     return loops.flow(work, until=time.monotonic() + seconds, opened=Session)
 
 
@@ -81,7 +81,7 @@ def test_nothing_to_do_ends_after_lingering():
     work = Rows([])
     started = time.monotonic()
     assert run(work) == 0
-    assert 0.1 <= time.monotonic() - started < 2
+    assert time.monotonic() - started >= 0.1
     assert work.finished == []
 
 
@@ -95,13 +95,16 @@ def test_no_more_calls_are_on_the_wire_than_allowed(concurrency):
 
 
 def test_a_slow_call_does_not_hold_up_the_others():
-    work = Rows([1.0] + [0.01] * 40, concurrency=4)
-    started = time.monotonic()
+    class OneSlow(Rows):
+        async def act(self, item, session):
+            async with asyncio.timeout(60):
+                while item == 1 and len(self.finished) < 40:
+                    await asyncio.sleep(0.01)
+            return await super().act(0, session)
+
+    work = OneSlow([1] + [0] * 40, concurrency=4)
     assert run(work) == 41
-    quick = [at - started for item, _, at in work.finished if item < 1]
-    assert len(quick) == 40
-    assert max(quick) < 0.9
-    assert work.finished[-1][0] == 1.0
+    assert [(item, answer) for item, answer, _ in work.finished] == [(0, "answer to 0")] * 40 + [(1, "answer to 0")]
 
 
 def test_an_error_comes_to_finish_as_itself_and_is_logged_with_its_traceback(caplog):
@@ -130,7 +133,7 @@ def test_it_stops_at_its_time_and_finishes_what_is_on_the_wire():
     work = Endless([])
     started = time.monotonic()
     handled = run(work, seconds=0.4)
-    assert 0.4 <= time.monotonic() - started < 2
+    assert time.monotonic() - started >= 0.4
     assert handled == len(work.finished) == len(work.sessions)
     assert work.on_wire == 0
 
@@ -159,9 +162,9 @@ def test_a_row_that_comes_while_the_loop_lingers_is_handled(settings):
     assert time.monotonic() - started >= 1.2  # lingers anew after the row
 
 
-@pytest.mark.parametrize(("due_in", "handled"), [(0.6, 1), (30, 0)])
+@pytest.mark.parametrize(("due_in", "handled"), [(0.6, 1), (300, 0)])
 def test_it_waits_for_a_row_that_is_due_soon_and_for_no_other(settings, due_in, handled):
-    settings.LOOP_DUE_WITHIN = timedelta(seconds=2)
+    settings.LOOP_DUE_WITHIN = timedelta(seconds=60)
     due = datetime.now(UTC) + timedelta(seconds=due_in)
 
     class Later(Rows):
@@ -173,7 +176,7 @@ def test_it_waits_for_a_row_that_is_due_soon_and_for_no_other(settings, due_in, 
 
     started = time.monotonic()
     assert run(Later([0])) == handled
-    assert time.monotonic() - started < (2.5 if handled else 0.59)
+    assert time.monotonic() - started < 30  # for the other it would wait to the end of its time
 
 
 def test_one_session_is_open_for_all_calls_and_closed_at_the_end():
@@ -206,12 +209,12 @@ def test_an_error_while_claiming_ends_the_loop_with_its_session_closed():
 def test_linger_counts_its_patience_from_the_last_find(settings):
     settings.LOOP_LINGER_FOR = timedelta(seconds=0.35)
     found = [3, 0, 2, 0, 0, 4] + [0] * 20
-    assert loops.linger(lambda: found.pop(0), until=time.monotonic() + 5) == 9
+    assert loops.linger(lambda: found.pop(0), until=time.monotonic() + 60) == 9
     assert len(found) > 10  # it did not go on for ever
 
 
 def test_linger_ends_at_its_time():
     started = time.monotonic()
     assert loops.linger(lambda: 1, until=started + 0.1) >= 1
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10  # and not for ever
     assert loops.linger(lambda: 1, until=time.monotonic() - 1) == 0

@@ -10,7 +10,7 @@ from django.db import connection
 
 def together(*functions: Callable[[], Any]) -> list[Any]:
     """Run the functions at the same moment. Returns what they return, in order; the first error is raised."""
-    barrier = threading.Barrier(len(functions), timeout=10)
+    barrier = threading.Barrier(len(functions), timeout=60)
 
     def start(function: Callable[[], Any]) -> Any:
         try:
@@ -22,4 +22,4 @@ def together(*functions: Callable[[], Any]) -> list[Any]:
 
     with ThreadPoolExecutor(len(functions)) as pool:
         running = [pool.submit(start, function) for function in functions]
-        return [future.result(timeout=30) for future in running]
+        return [future.result(timeout=120) for future in running]

@@ -156,7 +156,7 @@ def test_a_message_for_which_no_connection_is_free_in_time_waits(desk):
     started = time.monotonic()
     results = hand_over(desk.url, message(), message(), connections="1", timeout="0.6")
     assert [result.outcome for result in results] == [Outcome.UNKNOWN, Outcome.TRY_LATER]
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10
     assert len(desk.mails) == 1
 
 
@@ -221,7 +221,7 @@ def test_the_sample_of_renewals_comes_back_delivered_or_bounced(tmp_path, live_s
         sent = Notification.objects.filter(status="created").count()
         assert sent >= 290
         send_due(now=datetime.now(UTC))
-        until = time.monotonic() + 30
+        until = time.monotonic() + 120
         while Notification.objects.filter(status="sending").exists() and time.monotonic() < until:
             receipts.apply_batch(now=datetime.now(UTC))
             time.sleep(0.05)
