@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 FOLDER, READ = "acknowledgements", "acknowledgements/read"
 ACCEPTED = "accepted"
 MISMATCH, UNREADABLE = "acknowledgement-mismatch", "acknowledgement-unreadable"
+UNACKNOWLEDGED = "print-files-unacknowledged"
 BYTES_LIMIT = 5_000_000  # of a file; a line has about 150
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FIELDS = 4
@@ -75,6 +76,8 @@ def read_acknowledgements(*, now: datetime) -> dict[str, int]:
             continue
         acknowledged += sum(_apply(line, files[line.name], now=now) for line in lines)
         postal.move(storage, path, posixpath.join(READ, name))
+    if not PrintFile.objects.unacknowledged().exists():  # the nightly check opens it, and names those that are left
+        close_alert(UNACKNOWLEDGED, "letters", now=now)
     _tell_unreadable(stays, now=now)
     return {"acknowledged": acknowledged, "unreadable": len(stays)}
 

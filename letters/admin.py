@@ -1,9 +1,6 @@
 """Admin pages of letters and of the daily run that takes them to the postal provider."""
 
 from django.contrib import admin
-from django.db.models import QuerySet
-from django.http import HttpRequest
-from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from letters import (
@@ -12,26 +9,11 @@ from letters import (
 )
 from letters.admin_actions import LetterActions
 from letters.admin_preview import PreviewPages
-from letters.admin_rendering import RenderingFilter
+from letters.admin_problems import Problem
 from letters.admin_upload import UploadPage
 from letters.models import Letter
 from notify.admin_base import FoundByMessage, object_link
 from notify.notification_admin import status_badge
-
-
-class WaitsTooLong(admin.SimpleListFilter):
-    """Those that letters.check_precompiled_letter_state finds."""
-
-    title = "problem"
-    parameter_name = "problem"
-
-    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
-        """Offer the one condition."""
-        return [("unscanned", "Waits too long for its virus check")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
-        """Narrow the list."""
-        return queryset.unscanned_long(timezone.now()) if self.value() == "unscanned" else queryset
 
 
 @admin.register(Letter)
@@ -39,7 +21,7 @@ class LetterAdmin(FoundByMessage, LetterActions, UploadPage, PreviewPages):
     """Letters, newest first."""
 
     list_display = ("made", "service", "kind", "postage", "pages", "shown_status", "print_run", "scan_verdict")
-    list_filter = (RenderingFilter, WaitsTooLong, "kind", "postage", "scan_verdict")
+    list_filter = (Problem, "kind", "postage", "scan_verdict")
     list_select_related = ("notification__service", "print_run")
     ordering = ("-notification_id",)
     empty_text = "No letters yet. Each row of a job with a letter template becomes one, and each PDF added here."

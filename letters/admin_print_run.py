@@ -142,7 +142,7 @@ class PrintFileAdmin(ReadOnlyAdmin):
     search_fields = ("name",)
     fields = readonly_fields = (
         "name", "print_run", "state", "acknowledgement", "service", "postage", "letters", "sheet_count", "shown_size",
-        "sha256", "uploaded_at", "acknowledged_at",
+        "sha256", "uploaded_at", "acknowledged_at", "removed_at",
     )  # fmt: skip
     empty_text = "No zip yet. Each print run makes one or more."
 

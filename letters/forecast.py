@@ -6,11 +6,11 @@ from datetime import date, datetime, timedelta
 from django.db.models import Case, CharField, Count, Min, Q, QuerySet, Value, When
 
 from letters.models import Letter, PrintRun
-from notify.clock import local_date, print_deadline
+from notify.clock import local_date, newest_print_day, print_deadline
 from notify.models import Notification, NotificationType
 from providers.models import Pause
 
-GOES = "goes"
+GOES, OVERDUE = "goes", "overdue"
 # In the order in which they are asked: each letter is counted under the first that fits.
 REASONS = {
     "late": "made after the deadline: with the next run",
@@ -43,6 +43,8 @@ class Forecast:
     goes: int
     stays: tuple[Part, ...]
     paused: bool
+    overdue_day: date | None = None
+    overdue: Part | None = None  # letters of an earlier day's run that is not finished: it takes them first
 
     @property
     def left(self) -> int:
@@ -53,13 +55,16 @@ class Forecast:
 def forecast(*, now: datetime) -> Forecast:
     """Look at every letter that is not printed yet. now: aware UTC.
 
-    The next run is today's (local) until it is finished, then tomorrow's.
+    The next run is today's (local) until it is finished, then tomorrow's. What an earlier day's unfinished run still
+    takes is counted apart.
     """
     today = local_date(now)
     done = PrintRun.objects.filter(day=today, finished_at__isnull=False).exists()
     day = today + timedelta(days=done)
     deadline = print_deadline(day)
-    sorted_out = _waiting(deadline)
+    earlier = newest_print_day(now)
+    unfinished = earlier < today and not PrintRun.objects.filter(day=earlier, finished_at__isnull=False).exists()
+    sorted_out = _waiting(deadline, print_deadline(earlier) if unfinished else None)
     found = {
         reason: (count, oldest)
         for reason, count, oldest in sorted_out.order_by()
@@ -71,12 +76,18 @@ def forecast(*, now: datetime) -> Forecast:
         for reason, words in REASONS.items()
         if reason in found
     )
-    return Forecast(day, deadline, found.get(GOES, (0, None))[0], stays, Pause.objects.on().exists())
+    overdue = None
+    if OVERDUE in found:
+        words = "belong to an earlier run that is not finished"
+        overdue = Part(OVERDUE, words, *found[OVERDUE], keys=_first(sorted_out.filter(reason=OVERDUE)))
+    goes = found.get(GOES, (0, None))[0]
+    return Forecast(day, deadline, goes, stays, Pause.objects.on().exists(), earlier if overdue else None, overdue)
 
 
-def _waiting(deadline: datetime) -> QuerySet[Notification]:
+def _waiting(deadline: datetime, earlier: datetime | None) -> QuerySet[Notification]:
     """Return the messages that are to be printed, each with the reason why it is not, or that it goes."""
-    when = [
+    when = [When(pk__in=Letter.objects.printable(earlier).values("pk"), then=Value(OVERDUE))] if earlier else []
+    when += [
         When(pk__in=Letter.objects.printable(deadline).values("pk"), then=Value(GOES)),
         When(created_at__gte=deadline, then=Value("late")),
         When(status=Notification.Status.PENDING_VIRUS_CHECK, then=Value("scan")),

@@ -50,6 +50,7 @@ class PrintFile(models.Model):
     acknowledgeable = models.BooleanField(default=True, help_text="Whether the postal provider says that it got it.")
     acknowledged_at = models.DateTimeField(null=True, blank=True)
     acknowledgement = models.CharField(max_length=300, blank=True, help_text="What the postal provider said of it.")
+    removed_at = models.DateTimeField(null=True, blank=True, help_text="When it was deleted from the storage postal.")
 
     objects = PrintFileQuerySet.as_manager()
 
@@ -92,6 +93,7 @@ class Letter(models.Model):
     claimed_at = models.DateTimeField(null=True, blank=True)
     attempts = models.PositiveSmallIntegerField(default=0)
     last_error = models.CharField(max_length=300, blank=True)
+    unreadable_at = models.DateTimeField(null=True, blank=True, help_text="A print run could not read its PDF then.")
     original_file_name = models.CharField(max_length=255, blank=True, help_text="As uploaded.")
     failure_seen_at = models.DateTimeField(null=True, blank=True, help_text="A person has seen its technical failure.")
 
@@ -101,6 +103,8 @@ class Letter(models.Model):
         indexes = [
             # letters.render_letter_pdfs and letters.scan_letters
             models.Index(fields=["kind", "due_at"], name="letter_due", condition=Q(due_at__isnull=False)),
+            # letters.collate_letter_pdfs_for_day, which names those it left out
+            models.Index(fields=["notification"], name="letter_unreadable", condition=Q(unreadable_at__isnull=False)),
         ]
         constraints = [
             models.CheckConstraint(

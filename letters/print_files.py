@@ -3,9 +3,10 @@
 1. `assign` writes the print file and puts its letters into it: from here on they cannot be cancelled any more.
 2. `deliver` uploads the zip whole and then, in one transaction, marks it and moves its letters on.
 
-Killed between the two, the next run finds the file without `uploaded_at`: `resume` looks whether it lies whole at the
-postal provider, else packs the same letters again, which gives the same bytes under the same name. A letter whose PDF
-is gone or changed becomes technical-failure, and the others go.
+Killed between the two, the next run finds the file without `uploaded_at`: letters/resuming.py looks whether it lies
+whole at the postal provider, else packs the same letters again, which gives the same bytes under the same name. A
+letter whose PDF is gone or changed becomes technical-failure, and the others go; one whose PDF cannot be read is never
+assigned and waits for the next run (see letters/reading.py).
 """
 
 import logging
@@ -14,7 +15,6 @@ from datetime import datetime
 from typing import IO, cast
 from uuid import UUID
 
-from django.core.files.storage import storages
 from django.db import transaction
 from django.db.models import Max
 
@@ -22,7 +22,8 @@ from callbacks.outcomes import settle
 from letters import files, postal
 from letters.models import Letter, PrintFile, PrintRun
 from letters.pulse import Beating, Pulse
-from letters.zips import Bundle, WrongFile, read_pdf, zip_name
+from letters.reading import Reader, refuse_away
+from letters.zips import Bundle, zip_name
 from notify.alerts import raise_alert
 from notify.models import Notification
 from notify.states import Move
@@ -31,13 +32,8 @@ logger = logging.getLogger(__name__)
 WRONG_FILE = "letter-file-wrong"
 _PAGE = 500  # letters per query
 _NAMED = 10  # letters an alert names one by one
-_SUSPICIOUS = 10  # letters: with more waiting, an empty storage is taken for one that is away
 Group = tuple[UUID, str]  # a service and a postage
 Status = Notification.Status
-
-
-class StorageAway(Exception):
-    """The storage of PDFs holds nothing at all while many letters wait: it is not what it should be."""
 
 
 def groups(run: PrintRun) -> list[Group]:
@@ -46,18 +42,16 @@ def groups(run: PrintRun) -> list[Group]:
     return list(Letter.objects.printable(run.deadline).order_by(*by).values_list(*by).distinct())
 
 
-def pack(run: PrintRun, group: Group, *, now: datetime) -> Iterator[Bundle]:
+def pack(run: PrintRun, group: Group, reader: Reader, *, now: datetime) -> Iterator[Bundle]:
     """Give one sealed-to-be zip after another of a group's letters, each closed before a PDF that would pass a limit.
 
-    Letters whose PDF is wrong are failed on the way.
+    Letters whose PDF is wrong are failed on the way; those whose PDF cannot be read stay as they are.
     """
-    bundle, storage, wrong, pulse = Bundle(), storages[files.PDF], {}, Pulse(run.pk)
+    bundle, wrong, pulse = Bundle(), {}, Pulse(run.pk)
     try:
         for letter in _letters(run, group):
-            try:
-                pdf = read_pdf(letter, storage, pulse.beat)
-            except WrongFile as error:
-                wrong[letter] = str(error)
+            pdf = reader.read(letter, wrong, pulse.beat)
+            if pdf is None:
                 continue
             with pdf.file:
                 if not bundle.fits(pdf):
@@ -96,7 +90,9 @@ def assign(run: PrintRun, group: Group, bundle: Bundle, *, now: datetime) -> Pri
             name=zip_name(run.day, group[1], sequence, bundle.letters),
             letter_count=len(packed), sheet_count=bundle.sheets,
         )  # fmt: skip
-        Letter.objects.unprinted().filter(pk__in=list(packed)).update(print_run=run, print_file=file)
+        Letter.objects.unprinted().filter(pk__in=list(packed)).update(
+            print_run=run, print_file=file, unreadable_at=None, last_error=""
+        )
         PrintRun.objects.filter(pk=run.pk).update(progressed_at=now)
     return file
 
@@ -133,75 +129,23 @@ def mark_sent(file: PrintFile, *, now: datetime) -> int:
         return len(settle([Move(pk, target, fields, {"status": Status.CREATED}) for pk in keys], now=now))
 
 
-def resume(file: PrintFile, *, now: datetime) -> None:
-    """Bring a print file to its end that a killed run left behind.
-
-    It went already where it lies whole at the postal provider, or where that has acknowledged it. A window remains: a
-    zip that the provider took away before we were killed, and has not acknowledged yet (or never does), is uploaded
-    again, with the same bytes under the same name, by which the provider can know it.
-    """
-    pulse = Pulse(file.print_run_id)
-    acknowledged = PrintFile.objects.filter(pk=file.pk, acknowledged_at__isnull=False).exists()
-    if acknowledged or postal.lies_whole(postal.postal_storage(), file, pulse.beat):
-        mark_sent(file, now=now)
-        return
-    bundle, wrong = Bundle(), {}
-    try:
-        for letter in file.letters.order_by("pk"):
-            try:
-                pdf = read_pdf(letter, storages[files.PDF], pulse.beat)
-            except WrongFile as error:
-                wrong[letter] = str(error)
-                continue
-            with pdf.file:
-                bundle.add(letter, pdf)
-        _refuse_empty_storage(file.print_run, wrong)
-        digest, size = bundle.seal()
-        if wrong or digest != file.sha256:
-            postal.postal_storage().delete(file.name + postal.PART)  # it gets another name: nobody overwrites this
-            _leave_out(file, bundle, wrong, digest, size, now=now)
-        if bundle.letters:
-            deliver(file, bundle, now=now)
-    finally:
-        bundle.close()
-
-
 def fail(run: PrintRun, wrong: dict[Letter, str], *, now: datetime) -> int:
     """Give letters whose PDF is wrong their final status, where their row still names the PDF that was looked at."""
     if not wrong:
         return 0
-    _refuse_empty_storage(run, wrong)
+    refuse_away(run, len(wrong))
     with transaction.atomic():
         seen = {letter.pk: (letter.pdf.name, letter.sha256) for letter in wrong}
         locked = Letter.objects.unprinted().filter(pk__in=list(seen)).order_by("pk").select_for_update(of=("self",))
         same = {letter.pk for letter in locked if seen[letter.pk] == (letter.pdf.name, letter.sha256)}
-        failed = _settle_wrong({letter.pk: why for letter, why in wrong.items() if letter.pk in same}, now=now)
+        failed = settle_wrong({letter.pk: why for letter, why in wrong.items() if letter.pk in same}, now=now)
         Letter.objects.unprinted().filter(pk__in=list(failed)).update(print_run=run, due_at=None)
-    _tell(run, now=now)
+    tell_wrong(run, now=now)
     return len(failed)
 
 
-def _leave_out(
-    file: PrintFile, bundle: Bundle, wrong: dict[Letter, str], digest: str, size: int, *, now: datetime
-) -> None:
-    """Take letters out of a print file that was never uploaded; with none left, the file goes too."""
-    with transaction.atomic():
-        rows = PrintFile.objects.filter(pk=file.pk, uploaded_at__isnull=True)
-        rows.select_for_update().get()  # raises DoesNotExist where somebody else was faster: the run begins again
-        keys = [letter.pk for letter in wrong]
-        _settle_wrong({letter.pk: why for letter, why in wrong.items()}, now=now)
-        Letter.objects.filter(pk__in=keys, print_file=file).update(print_file=None, due_at=None)
-        if bundle.letters:
-            file.sha256, file.size = digest, size
-            file.letter_count, file.sheet_count = len(bundle.letters), bundle.sheets
-            file.name = zip_name(file.print_run.day, file.postage, file.sequence, bundle.letters)
-            file.save(update_fields=["sha256", "size", "letter_count", "sheet_count", "name"])
-        else:
-            rows.delete()
-    _tell(file.print_run, now=now)
-
-
-def _settle_wrong(reasons: dict[UUID, str], *, now: datetime) -> Collection[UUID]:
+def settle_wrong(reasons: dict[UUID, str], *, now: datetime) -> Collection[UUID]:
+    """Give letters their final status, each with what is wrong with its PDF. Returns those that moved."""
     moves = [
         Move(pk, Status.TECHNICAL_FAILURE, {"status_reason": f"its PDF {why}"}, {"status": Status.CREATED})
         for pk, why in reasons.items()
@@ -218,20 +162,8 @@ def _letters(run: PrintRun, group: Group) -> Iterator[Letter]:
         page = list(wanted.filter(pk__gt=page[-1].pk).order_by("pk")[:_PAGE])
 
 
-def _refuse_empty_storage(run: PrintRun, wrong: Collection[Letter]) -> None:
-    """Raise StorageAway where the storage of PDFs is empty while many letters wait: then no letter is to blame."""
-    if not wrong:
-        return
-    try:
-        folders, names = storages[files.PDF].listdir("")
-    except FileNotFoundError:
-        folders, names = [], []
-    waiting = max(len(wrong), Letter.objects.printable(run.deadline)[: _SUSPICIOUS + 1].count())
-    if not folders and not names and waiting > _SUSPICIOUS:
-        raise StorageAway(f"the storage {files.PDF} is empty while letters wait that should lie in it")
-
-
-def _tell(run: PrintRun, *, now: datetime) -> None:
+def tell_wrong(run: PrintRun, *, now: datetime) -> None:
+    """Keep the alert open that names the letters a run left out for good and nobody has seen."""
     wrong = Letter.objects.failed_unseen().filter(print_run=run, print_file__isnull=True).order_by("pk")
     count, first = wrong.count(), _names(wrong[:_NAMED].values_list("pk", flat=True))
     if count:

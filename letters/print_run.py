@@ -21,6 +21,8 @@ from letters import postal, print_files
 from letters.acknowledgements import read_acknowledgements
 from letters.holding import tell_held
 from letters.models import Letter, PrintRun
+from letters.reading import Reader, StorageAway, tell_unreadable
+from letters.resuming import resume
 from notify.alerts import close_alert, raise_alert
 from notify.celery import stopping
 from notify.clock import newest_print_day, print_deadline
@@ -83,6 +85,7 @@ def tick(*, clock: Callable[[], datetime], counts: dict[str, int] | None = None)
         lambda: counts.update(read_acknowledgements(now=clock())),
         lambda: collate(clock=clock, counts=counts),
         lambda: tell_held(now=clock()),
+        lambda: tell_unreadable(now=clock()),
     ]
     for step in steps:
         try:
@@ -125,27 +128,46 @@ def _runs(day: date | None, now: datetime) -> Iterator[PrintRun]:
 
 
 def _work(run: PrintRun, counts: dict[str, int], *, clock: Callable[[], datetime], until: float) -> bool:
-    """Bring a run's files to their end, pack what waits, and finish. Returns False where it had to stop before."""
+    """Bring a run's files to their end, pack what waits, and finish. Returns False where it had to stop before.
+
+    A zip that waits for a PDF that cannot be read (see letters/resuming.py) keeps the run unfinished, and nothing else.
+    """
     _count_what_waits()
+    reader = Reader(run)
     for file in run.files.filter(uploaded_at__isnull=True).order_by("sequence"):
-        print_files.resume(file, now=clock())
-        _count(counts, file.letter_count)
+        if resume(file, reader, now=clock()):
+            _count(counts, file.letter_count)
+    stopped = _pack_all(run, reader, counts, clock=clock, until=until)
+    reader.note(now=clock())
+    tell_unreadable(now=clock())
+    if not stopped and not run.files.filter(uploaded_at__isnull=True).exists():
+        _finish(run, now=clock())
+    return not stopped
+
+
+def _pack_all(
+    run: PrintRun, reader: Reader, counts: dict[str, int], *, clock: Callable[[], datetime], until: float
+) -> bool:
+    """Pack and hand over all that waits. Returns True where it had to stop before the end.
+
+    What could not be read is tried once more at the end: a moment's failure costs nobody a day.
+    """
     again = True
     while again:
-        again = False
+        again, tried = False, set(reader.unreadable)
         for group in print_files.groups(run):
-            with closing(print_files.pack(run, group, now=clock())) as bundles:
+            with closing(print_files.pack(run, group, reader, now=clock())) as bundles:
                 for bundle in bundles:
                     if _must_stop(until):
-                        return False
+                        return True
                     file = print_files.assign(run, group, bundle, now=clock())
                     if file is None:
                         again = True
                         continue
                     print_files.deliver(file, bundle, now=clock())
                     _count(counts, file.letter_count)
-    _finish(run, now=clock())
-    return True
+        again = again or not reader.unreadable.keys() <= tried
+    return False
 
 
 def _count_what_waits() -> None:
@@ -205,7 +227,7 @@ def _reconnect() -> None:
 
 def _tell_failed(run: PrintRun, error: Exception, *, now: datetime) -> None:
     logger.warning("The print run of %s stopped", run.day, exc_info=error)
-    words = str(error) if isinstance(error, print_files.StorageAway) else type(error).__name__
+    words = str(error) if isinstance(error, StorageAway) else type(error).__name__
     raise_alert(
         FAILED, f"print run {run.day}",
         f"The print run of {run.day} stopped ({words}). What was uploaded stays so; the rest is tried again every few "

@@ -71,6 +71,11 @@ class LetterQuerySet(QuerySet):
         held = {"notification__service__letter_hold__isnull": False, "notification__created_at__lt": deadline}
         return self.ready().unprinted().filter(**held)
 
+    def unreadable(self) -> Self:
+        """Left out of a print run because their PDF could not be read, and waiting for the next; in order of age."""
+        waiting = self.filter(unreadable_at__isnull=False, notification__status=Notification.Status.CREATED)
+        return waiting.order_by("pk")
+
     def failed_unseen(self) -> Self:
         """In technical-failure, and no person has said that they saw it."""
         failed = Notification.Status.TECHNICAL_FAILURE
@@ -84,3 +89,9 @@ class PrintFileQuerySet(QuerySet):
         """Uploaded for a provider that acknowledges zips, which has not; oldest first."""
         waiting = self.filter(uploaded_at__isnull=False, acknowledged_at__isnull=True, acknowledgeable=True)
         return waiting.order_by("uploaded_at")
+
+    def removable(self, now: datetime) -> Self:
+        """Acknowledged for longer than LETTER_ZIPS_KEPT_FOR, and not removed yet; oldest first. Few: no index."""
+        limit = now - settings.LETTER_ZIPS_KEPT_FOR
+        kept = self.filter(uploaded_at__isnull=False, acknowledged_at__lt=limit, removed_at__isnull=True)
+        return kept.order_by("acknowledged_at", "pk")

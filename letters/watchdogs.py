@@ -8,6 +8,7 @@ from django.core.files.storage import storages
 from django.db.models import Min, QuerySet
 
 from letters import files, postal
+from letters.acknowledgements import UNACKNOWLEDGED
 from letters.models import Letter, PrintFile
 from letters.print_files import WRONG_FILE
 from letters.working_days import is_working_day, working_days_ago
@@ -17,7 +18,7 @@ from notify.models import Notification, NotificationType
 from providers.models import Provider
 
 NOT_PRINTED, FAILED = "letters-not-printed", "letters-failed"
-STILL_SENDING, UNACKNOWLEDGED = "letters-still-sending", "print-files-unacknowledged"
+STILL_SENDING = "letters-still-sending"
 ALL = "letters"  # the scope of alerts that speak of all of them
 LOOKED_FOR = 100  # letters whose PDF is really looked for, oldest first
 NAMED = 20  # zips or letters named one by one

@@ -8,11 +8,12 @@ import hashlib
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from typing import IO
 
+from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
 from django.core.exceptions import SuspiciousFileOperation
 from django.core.files.storage import Storage
@@ -28,6 +29,10 @@ _UNIX = 3
 
 class WrongFile(Exception):
     """A letter's PDF is not what its row says; the text says how: “is missing”."""
+
+
+class UnreadableFile(Exception):
+    """The storage did not give a letter's PDF, which says nothing of the letter; the text is the error's class."""
 
 
 @dataclass
@@ -103,32 +108,37 @@ def read_pdf(letter: Letter, storage: Storage, beat: Callable[[], None]) -> Pdf:
     """Read a letter's PDF. Raises WrongFile where it is missing or not the bytes its row names.
 
     beat: called with each piece, and once the file is open.
-    Any other error of the storage is raised as it is: the letter is not to blame for it.
+    Raises UnreadableFile for any other error of the storage: the letter is not to blame for it.
     """
     spool = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115  (closed by the caller)
+    digest = hashlib.sha256()
     try:
-        digest, size = _copy(letter.pdf.name, storage, spool, beat)
-        if digest != letter.sha256:
+        for piece in _pieces(letter.pdf.name, storage):
+            beat()
+            digest.update(piece)
+            spool.write(piece)
+        if digest.hexdigest() != letter.sha256:
             raise WrongFile("is not the one that was made or scanned")
-    except BaseException as error:
+        size = spool.tell()
+        spool.seek(0)
+    except BaseException:
         spool.close()
-        if isinstance(error, FileNotFoundError):
-            raise WrongFile("is missing") from None
-        if isinstance(error, IsADirectoryError | SuspiciousFileOperation):
-            raise WrongFile("has a name that means no file") from None
         raise
-    spool.seek(0)
     return Pdf(spool, size)
 
 
-def _copy(name: str, storage: Storage, into: IO[bytes], beat: Callable[[], None]) -> tuple[str, int]:
-    """Copy a file piece by piece. Returns its sha256 and size."""
-    digest, size = hashlib.sha256(), 0
-    with storage.open(name, "rb") as source:
-        beat()
-        while piece := source.read(_CHUNK):
-            beat()
-            digest.update(piece)
-            into.write(piece)
-            size += len(piece)
-    return digest.hexdigest(), size
+def _pieces(name: str, storage: Storage) -> Iterator[bytes]:
+    """Give a file piece by piece, the first one empty. Only the storage's errors are translated, not the reader's."""
+    try:
+        with storage.open(name, "rb") as source:
+            yield b""
+            while piece := source.read(_CHUNK):
+                yield piece
+    except FileNotFoundError:
+        raise WrongFile("is missing") from None
+    except (IsADirectoryError, SuspiciousFileOperation):
+        raise WrongFile("has a name that means no file") from None
+    except SoftTimeLimitExceeded:
+        raise  # the worker's time is up: no fault of the storage
+    except Exception as error:
+        raise UnreadableFile(type(error).__name__) from error

@@ -212,11 +212,11 @@ PROVIDERS_REST_STEP = env.int("PROVIDERS_REST_STEP", default=10)  # points a sha
 RECEIPT_BYTES_LIMIT = env.int("RECEIPT_BYTES_LIMIT", default=256_000)
 RECEIPT_SENT_WITHIN = seconds("RECEIPT_SENT_WITHIN", 30)  # wall clock; then a slow sender's connection is closed
 RECEIPT_PARKED_FOR = seconds("RECEIPT_PARKED_FOR", 7 * 86_400)  # a receipt waits this long for its notification
-# Local times: letters made before the one are printed that day, and collated at the other.
-LETTER_DEADLINE = time.fromisoformat(env.str("LETTER_DEADLINE", default="17:30"))
-PRINT_RUN_AT = time.fromisoformat(env.str("PRINT_RUN_AT", default="17:50"))
+LETTER_DEADLINE = time.fromisoformat(env.str("LETTER_DEADLINE", default="17:30"))  # local: what goes that day
+PRINT_RUN_AT = time.fromisoformat(env.str("PRINT_RUN_AT", default="17:50"))  # local: collated from then on
 LETTER_ZIP_FILES_LIMIT = env.int("LETTER_ZIP_FILES_LIMIT", default=500)  # letters in one zip
 LETTER_ZIP_BYTES_LIMIT = env.int("LETTER_ZIP_BYTES_LIMIT", default=40_000_000)  # of the PDFs in one zip
+LETTER_ZIPS_KEPT_FOR = seconds("LETTER_ZIPS_KEPT_FOR", 30 * 86_400)  # after acknowledgement: questions come late
 LETTER_SENDING_WORKING_DAYS = env.int("LETTER_SENDING_WORKING_DAYS", default=2)  # without a receipt: said aloud
 BANK_HOLIDAYS = env.str("BANK_HOLIDAYS", default="GB-ENG")  # country and subdivision of the package holidays
 CALLBACK_CONCURRENCY = env.int("CALLBACK_CONCURRENCY", default=100)

@@ -7,6 +7,7 @@ import pytest
 from letters.acknowledgements import read_acknowledgements
 from letters.models import PrintFile, PrintRun
 from letters.tests.storages import use_folders
+from notify.alerts import raise_alert
 from notify.models import Alert
 
 pytestmark = pytest.mark.django_db
@@ -108,3 +109,14 @@ def test_a_bad_file_does_not_stop_the_others(folder, file):
 def test_nothing_there_is_no_error(folder):
     folder.rmdir()
     assert read_acknowledgements(now=NOW) == {"acknowledged": 0, "unreadable": 0}
+
+
+def test_the_alert_about_zips_nobody_acknowledged_closes_with_the_last_of_them_at_once(folder, file):
+    PrintFile.objects.create(
+        print_run=file.print_run, sequence=2, name="B.zip", sha256=SHA, size=1, letter_count=12, uploaded_at=NOW
+    )
+    raise_alert("print-files-unacknowledged", "letters", "x", now=NOW)
+    read(folder, f"A.zip,12,{SHA},accepted")
+    assert open_alerts().keys() == {"print-files-unacknowledged"}
+    read(folder, f"B.zip,12,{SHA},accepted", name="b.csv")
+    assert open_alerts() == {}

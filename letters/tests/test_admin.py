@@ -1,6 +1,6 @@
 """The admin pages of letters, print runs and print files: for reading."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from django.db import connection
@@ -71,3 +71,19 @@ def test_the_list_takes_as_many_queries_for_twenty_rows_as_for_one(admin_client)
     for _ in range(19):
         make_letter(print_run=run, print_file=file)
     assert count() == one
+
+
+def test_the_problem_filter_finds_each_trouble_by_its_own_condition(admin_client):
+    long_ago = DEADLINE - timedelta(days=1)
+    letters = {
+        "due": make_letter(pdf=None, due_at=long_ago, attempts=1),
+        "in-vain": make_letter(pdf=None, due_at=DEADLINE + timedelta(days=36_500), attempts=3),
+        "unscanned": make_letter(status="pending-virus-check", kind="precompiled", created_at=long_ago, due_at=None),
+        "unreadable": make_letter(unreadable_at=long_ago),
+        "failed": make_letter(status="technical-failure"),
+    }
+    fine = make_letter(unreadable_at=long_ago, status="sent")
+    for choice, letter in letters.items():
+        assert list(admin_client.get(LIST, {"problem": choice}).context["cl"].queryset) == [letter]
+    for other in ({}, {"problem": "nonsense"}):
+        assert set(admin_client.get(LIST, other).context["cl"].queryset) == {*letters.values(), fine}

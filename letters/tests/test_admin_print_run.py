@@ -1,10 +1,12 @@
 """The admin around the print run: progress, forecast, holds, bank holidays, and what is done with chosen letters."""
 
 from datetime import UTC, date, datetime, timedelta
+from io import StringIO
 
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
+from django.core.management import call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -86,6 +88,25 @@ def test_the_overview_counts_what_goes_and_what_does_not():
     assert [(fact.count, fact.label) for fact in panels.run()] == [
         (1, "letter ready for 1 Jul, 17:30"), (1, "letter not ready for it"),
     ]  # fmt: skip
+
+
+def test_after_midnight_yesterdays_unfinished_run_is_said_with_its_letters(admin_client):
+    old = make_letter(created_at=NOON - timedelta(days=1))
+    make_letter()
+    shown = text(admin_client.get(RUNS))
+    assert f"The run of Tuesday 30 June is unfinished: it takes 1 letter first (the first: {old.pk})" in shown
+    assert "Next: Wednesday 1 July" in shown
+    assert "<strong>1</strong> goes as things stand" in shown
+    assert [(fact.count, fact.label) for fact in panels.run()] == [
+        (1, "letter ready for 1 Jul, 17:30"), (1, "letter of the unfinished run of 30 Jun"),
+    ]  # fmt: skip
+    out = StringIO()
+    call_command("letters_forecast", stdout=out)
+    assert out.getvalue().splitlines()[:2] == [
+        "The print run of Tuesday 30 June 2026 is unfinished; letters it takes first: 1", f"    {old.pk}",
+    ]  # fmt: skip
+    print_run.collate(clock=lambda: NOON)
+    assert "is unfinished" not in text(admin_client.get(RUNS))
 
 
 def test_a_service_is_held_and_released_with_both_in_its_log(admin_client, admin_user):

@@ -181,7 +181,7 @@ def test_letters_that_wait_for_their_pdf_are_found_by_a_filter(admin_client):
     make_letter()
 
     def found(value):
-        shown = admin_client.get(reverse("admin:letters_letter_changelist"), {"rendering": value})
+        shown = admin_client.get(reverse("admin:letters_letter_changelist"), {"problem": value})
         return {letter.pk for letter in shown.context["cl"].queryset}
 
     assert found("due") == {due.pk, vain.pk}

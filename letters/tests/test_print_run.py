@@ -12,7 +12,7 @@ from django.core.files.storage import FileSystemStorage
 from django.db import connection, transaction
 
 from callbacks.models import Callback
-from letters import postal, print_files, print_run
+from letters import postal, print_files, print_run, reading
 from letters.cancelling import cancel_letters
 from letters.models import Letter, LetterHold, PrintFile, PrintRun
 from letters.tests.storages import members, use_folders, zips
@@ -200,7 +200,7 @@ def test_a_storage_that_lost_everything_fails_no_letter(folder):
     letters = [letter() for _ in range(12)]
     for one in letters:
         break_pdf(folder, one, "removed")
-    with pytest.raises(print_files.StorageAway):
+    with pytest.raises(reading.StorageAway):
         run()
     assert set(statuses().values()) == {"created"}
     assert Alert.objects.get().kind == "print-run-failed"

@@ -61,4 +61,3 @@ def test_messages_of_other_channels_cost_no_query(django_assert_num_queries):
         assert retention.run(keys, now=NOW, kind="letter") == 0
     with django_assert_num_queries(0):
         assert retention.run(keys, now=NOW, kind="sms") == 0
-        assert retention.run([], now=NOW, kind="") == 0

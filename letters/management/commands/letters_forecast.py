@@ -30,6 +30,11 @@ def describe(seen: Forecast, *, passed: bool) -> list[str]:
     lines = [f"Print run of {seen.day:%A} {seen.day.day} {seen.day:%B %Y}, deadline {deadline:%H:%M %Z}"]
     lines[0] += " (passed; the run is not finished)" if passed else ""
     lines.append(f"  {seen.goes:,} {'goes' if seen.goes == 1 else 'go'} as things stand")
+    if seen.overdue:
+        day = f"{seen.overdue_day:%A} {seen.overdue_day.day} {seen.overdue_day:%B %Y}"
+        lines.insert(0, f"The print run of {day} is unfinished; letters it takes first: {seen.overdue.count:,}")
+        more = seen.overdue.count - len(seen.overdue.keys)
+        lines[1:1] = [f"    {key}" for key in seen.overdue.keys] + [f"    … and {more:,} more"] * bool(more)
     if seen.paused:
         lines.append("  but all sending is paused: no letter goes before that ends")
     for part in seen.stays:
