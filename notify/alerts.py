@@ -5,7 +5,7 @@ ERROR in the log means that a row in this table exists.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from uuid import UUID
 
@@ -38,6 +38,22 @@ def raise_alert(kind: str, scope: str, message: str, *, now: datetime) -> None:
 def close_others(kind: str, keep: Iterable[str], *, now: datetime) -> int:
     """Resolve the open alerts of a kind whose scope is not among those still wrong. Returns how many."""
     return Alert.objects.open().filter(kind=kind).exclude(scope__in=list(keep)).update(resolved_at=now)
+
+
+def close_gone(kind: str, wrong: Callable[[], Iterable[str]], *, now: datetime) -> int:
+    """Resolve the open alerts of a kind whose state is gone; costs one small query where none is open.
+
+    wrong: asks which scopes are still wrong, once the alerts are locked: of one that somebody has just raised, the
+    rows are in the table by then. Returns how many.
+    """
+    with transaction.atomic():
+        alerts = Alert.objects.open().filter(kind=kind).order_by("scope").select_for_update()
+        return close_others(kind, wrong(), now=now) if list(alerts.values_list("pk")) else 0
+
+
+def close_quiet(kind: str, *, before: datetime, now: datetime) -> int:
+    """Resolve the open alerts of a kind that nothing was added to since a moment. Returns how many."""
+    return len(_change(Alert.objects.open().filter(kind=kind, last_seen_at__lt=before), resolved_at=now))
 
 
 def close_alert(kind: str, scope: str, *, now: datetime) -> int:
@@ -78,7 +94,7 @@ def unsnooze(keys: Iterable[UUID], *, now: datetime) -> list[Alert]:
 def _change(rows: QuerySet[Alert], **fields: datetime | None) -> list[Alert]:
     """Write the fields of the rows that still match once they are locked. Returns these."""
     with transaction.atomic():
-        found = list(rows.select_for_update())
+        found = list(rows.order_by("kind", "scope").select_for_update())
         rows.filter(pk__in=[alert.pk for alert in found]).update(**fields)
     return found
 
