@@ -106,7 +106,7 @@ def _ratios(
 def _counted(
     provider: Provider, policy: SwitchPolicy, start: datetime, span: timedelta, now: datetime
 ) -> dict[datetime, Bucket]:
-    """Count by bucket in one query; for SMS over the index notification_sms_sent."""
+    """Count by bucket in one query, over the index notification_sent."""
     bucket = Func(Value(span), F("sent_at"), Value(start), function="date_bin", output_field=DateTimeField())
     sent = Notification.objects.filter(
         notification_type=provider.notification_type, sent_at__gte=start, sent_at__lte=now,

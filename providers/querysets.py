@@ -57,6 +57,12 @@ class ReceiptQuerySet(models.QuerySet):
         """Read and done with, and yet it does not count for any message."""
         return self.filter(applied_at__isnull=False).exclude(outcome="applied")
 
+    def ended_as(self, outcome: str) -> Self:
+        """Those of one outcome, each found over an index of its own; "" means not yet read."""
+        if outcome in ("", "waiting", "unreadable"):
+            return self.unapplied().filter(outcome=outcome)
+        return self.filter(outcome=outcome) if outcome == "applied" else self.finished_in_vain().filter(outcome=outcome)
+
     def arrays_of(self, elements: Self) -> Self:
         """The arrays whose elements these are; an element's key begins as its array's."""
         begin = Left("dedupe_key", PART_KEY)

@@ -150,4 +150,4 @@ def test_messages_are_found_by_the_index_on_when_they_were_sent(mmg):
         health(mmg, hours=6, now=NOW)
         counted = next(query["sql"] for query in caught if "date_bin" in query["sql"])
         cursor.execute(f"EXPLAIN {counted}")
-        assert "notification_sms_sent" in str(cursor.fetchall())
+        assert "notification_sent" in str(cursor.fetchall())
