@@ -19,6 +19,7 @@ from notify.states import Move
 from providers import ranks, reading
 from providers.models import Provider, Receipt
 from providers.reading import PARKED, UNREADABLE, UNREADABLE_ALERT, Alerts, Entry
+from providers.receipt_auth import Reporter
 
 BATCH = 1_000  # receipts per transaction
 APPLIED, UNKNOWN_CODE, NO_MESSAGE, MISMATCH = "applied", "unknown-code", "no-such-message", "RECEIPT_PROVIDER_MISMATCH"
@@ -65,7 +66,7 @@ class Told(NamedTuple):
     received_at: datetime
 
 
-def store(provider: Provider, body: bytes, content_type: str, *, now: datetime) -> bool:
+def store(provider: Provider | Reporter, body: bytes, content_type: str, *, now: datetime) -> bool:
     """Store a receipt as it came, understood or not. Returns False when the same body is already there."""
     key = hashlib.sha256(body).hexdigest()
     with connection.cursor() as cursor:
