@@ -1,6 +1,6 @@
 """Receipts: accepted by a real web process, and applied by the loop.
 
-    python -m bench.receipts [--sizes 500 5000 50000] [--posts 3000] [--rounds 3]
+    python -m bench.receipts [--sizes 200 2000 20000] [--posts 3000] [--rounds 3]
 
 Beside them, in the same run: one INSERT and commit per receipt with ready-made values (the limit of accepting), and the
 very same UPDATE statements with ready-made values (the limit of applying).
@@ -319,7 +319,7 @@ def applying(sizes: list[int], rounds: int) -> None:
 def main() -> None:
     """Measure and print both tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[500, 5_000, 50_000])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[200, 2_000, 20_000])
     parser.add_argument("--posts", type=int, default=3_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--loop-at", type=float, help=argparse.SUPPRESS)

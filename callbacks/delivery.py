@@ -16,12 +16,13 @@ from django.db import connection, transaction
 from callbacks import client
 from callbacks.models import Callback, Endpoint
 from callbacks.payloads import open_payload
-from notify.alerts import raise_alert
+from notify.alerts import close_gone, raise_alert
 from notify.crypto import Unreadable
 from notify.loops import Due, flow, in_slots
 from notify.states import Move
 
 LOOP = "callbacks.deliver_due_callbacks"
+EXHAUSTED = "callback-exhausted"
 # Wait after each try that failed; after the last one the callback is given up. Source: Standard Webhooks, retries.
 LADDER = tuple(
     timedelta(seconds=seconds)
@@ -105,7 +106,7 @@ class Delivery:
         with transaction.atomic():
             moved = Callback.objects.move_each(moves, now=now)
             given_up = {move.pk for move in moves if move.status == Callback.Status.EXHAUSTED and move.pk in moved}
-            for endpoint in {item.callback.endpoint_id for item, _ in done if item.callback.pk in given_up}:
+            for endpoint in sorted({item.callback.endpoint_id for item, _ in done if item.callback.pk in given_up}):
                 _alert_exhausted(endpoint, now=now)
 
     def next_due(self) -> datetime | None:
@@ -116,11 +117,19 @@ class Delivery:
 
 def deliver_due() -> int:
     """Deliver what is due in one of the loop's places. Returns how many callbacks were handled."""
-    return in_slots(
+    handled = in_slots(
         LOOP,
         lambda until: flow(Delivery(), until=until, opened=client.session),
         waiting=lambda: Callback.objects.due(datetime.now(UTC)).exists(),
     )
+    close_exhausted(now=datetime.now(UTC))
+    return handled
+
+
+def close_exhausted(*, now: datetime) -> None:
+    """Resolve the alerts of endpoints of which no callback is given up any more: sent again, or past retention."""
+    left = Callback.objects.given_up().order_by().values_list("endpoint", flat=True).distinct()
+    close_gone(EXHAUSTED, lambda: [_scope(endpoint) for endpoint in left], now=now)
 
 
 def _opened(callback: Callback) -> dict[str, Any] | None:
@@ -160,12 +169,16 @@ def _move(item: Claimed, answer: Any, *, now: datetime) -> Move:
 
 def _alert_exhausted(endpoint: int, *, now: datetime) -> None:
     raise_alert(
-        "callback-exhausted",
-        f"endpoint {endpoint}",
+        EXHAUSTED,
+        _scope(endpoint),
         "Callbacks to this endpoint were tried for days and given up; they are kept for 30 days. "
-        "Ask the service whether its receiver works. See README, callback-exhausted.",
+        f"Ask the service whether its receiver works. See README, {EXHAUSTED}.",
         now=now,
     )
+
+
+def _scope(endpoint: int) -> str:
+    return f"endpoint {endpoint}"
 
 
 def due(*, now: datetime) -> Due:

@@ -79,6 +79,8 @@ class Callback(models.Model):
         indexes = [
             # callbacks.deliver_due_callbacks, fair between endpoints
             models.Index(fields=["endpoint", "due_at"], name="callback_due", condition=Q(status="pending")),
+            # whether the alert callback-exhausted may close
+            models.Index(fields=["endpoint"], name="callback_given_up", condition=Q(status="exhausted")),
         ]
 
     def __str__(self) -> str:

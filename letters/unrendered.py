@@ -6,7 +6,7 @@ from datetime import datetime
 from letters import files
 from letters.models import Letter
 from letters.querysets import RENDERED_IN_VAIN
-from notify.alerts import close_alert, raise_alert
+from notify.alerts import close_alert, close_gone, raise_alert
 from notify.clock import local_date
 
 KIND = "letter-not-rendered"
@@ -37,9 +37,24 @@ def tell_failed(letters: Sequence[Letter], *, now: datetime) -> None:
     for template in sorted({letter.notification.template_id for letter in letters}):
         raise_alert(
             KIND,
-            f"template {template}",
+            _scope(template),
             f"Letters of template {template} could not be rendered in {letters[0].attempts} tries and ended as "
             "technical-failure; the log has the traceback. Look at the template's preview, mend the cause and send "
             f"those letters again. See README, {KIND}.",
             now=now,
         )
+
+
+def close_seen(*, now: datetime) -> int:
+    """Close the alerts of templates of which no letter is left that could not be rendered and nobody has seen."""
+
+    def wrong() -> list[str]:
+        failed = Letter.objects.failed_unseen().filter(pdf="")
+        templates = failed.order_by().values_list("notification__template_id", flat=True).distinct()
+        return [files.PDF, *map(_scope, templates)]  # the storage's own alert is closed by judge()
+
+    return close_gone(KIND, wrong, now=now)
+
+
+def _scope(template: object) -> str:
+    return f"template {template}"

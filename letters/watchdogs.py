@@ -7,7 +7,7 @@ from django.conf import settings
 from django.core.files.storage import storages
 from django.db.models import Min, QuerySet
 
-from letters import files, postal
+from letters import files, postal, unrendered
 from letters.acknowledgements import UNACKNOWLEDGED
 from letters.models import Letter, PrintFile
 from letters.print_files import WRONG_FILE
@@ -134,6 +134,7 @@ def close_seen(*, now: datetime) -> int:
     unseen = Letter.objects.failed_unseen()
     wrong = unseen.filter(print_run__isnull=False).values_list("print_run__day", flat=True).distinct().order_by()
     close_others(WRONG_FILE, [f"print run {day}" for day in wrong], now=now)
+    unrendered.close_seen(now=now)
     count = unseen.count()
     if not count:
         close_alert(FAILED, ALL, now=now)

@@ -56,6 +56,11 @@ def close_gone(kind: str, still_wrong: Callable[[], Iterable[str]], *, now: date
         return Alert.objects.open().filter(pk__in=gone).update(resolved_at=now)
 
 
+def close_quiet(kind: str, *, before: datetime, now: datetime) -> int:
+    """Resolve the open alerts of a kind that nothing was added to since a moment. Returns how many."""
+    return len(_change(Alert.objects.open().filter(kind=kind, last_seen_at__lt=before), resolved_at=now))
+
+
 def close_alert(kind: str, scope: str, *, now: datetime) -> int:
     """Resolve the open alert whose cause is gone. Returns 1, or 0 when none was open."""
     return Alert.objects.open().filter(kind=kind, scope=scope).update(resolved_at=now)
@@ -94,7 +99,7 @@ def unsnooze(keys: Iterable[UUID], *, now: datetime) -> list[Alert]:
 def _change(rows: QuerySet[Alert], **fields: datetime | None) -> list[Alert]:
     """Write the fields of the rows that still match once they are locked. Returns these."""
     with transaction.atomic():
-        found = list(rows.select_for_update())
+        found = list(rows.order_by("kind", "scope").select_for_update())
         rows.filter(pk__in=[alert.pk for alert in found]).update(**fields)
     return found
 

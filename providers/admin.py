@@ -30,6 +30,7 @@ from providers.admin_health import HealthPages
 from providers.forms import ProviderForm, effective_share
 from providers.models import Provider, ProviderChange, Receipt, SwitchPolicy
 from providers.policy_form import SwitchPolicyForm
+from providers.receipt_filters import OutcomeFilter, ReportedFilter
 from providers.replaying import PutBack, put_back
 from providers.tasks import apply_receipts
 
@@ -152,7 +153,7 @@ class ReceiptAdmin(FoundByMessage, ReadOnlyAdmin):
 
     list_display = ("received_at", "provider", "reported", "code", "outcome", "message", "applied_at",
                     "times_received")  # fmt: skip
-    list_filter = ("provider", "outcome", "reported", ("occurred_at", admin.EmptyFieldListFilter))
+    list_filter = ("provider", OutcomeFilter, ReportedFilter, ("occurred_at", admin.EmptyFieldListFilter))
     list_select_related = ("provider",)
     actions = ("apply_again",)
     empty_text = "No receipts yet. Providers report here at /receipts/ once messages are on their way."

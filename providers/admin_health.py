@@ -16,7 +16,7 @@ from notify.admin_base import local_time
 from notify.models import Notification
 from providers import health_charts as charts
 from providers.backtest_words import minutes
-from providers.health import MINUTE, SPANS, Bucket, Health, health
+from providers.health import CHANGES_SHOWN, MINUTE, SPANS, Bucket, Health, health
 from providers.models import ProviderChange
 from providers.switching import TENDED
 
@@ -69,6 +69,7 @@ def context_of(seen: Health) -> dict[str, Any]:
     return {
         "title": f"{seen.provider}: the last {NAMES[hours]}", "seen": seen, "provider": seen.provider,
         "totals": seen.totals, "events": found, "hours": hours, "spans": NAMES.items(),
+        "capped": len(found) == CHANGES_SHOWN,
         "judged_over": minutes(seen.judged_over), "window": minutes(seen.policy.window),
         "slow_after": minutes(seen.policy.slow_after),
         "threshold": f"{100 * seen.policy.threshold:g} %",

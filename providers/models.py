@@ -200,6 +200,16 @@ class Receipt(models.Model):
             models.Index(
                 fields=["provider", "code"], name="receipt_with_unknown_code", condition=Q(outcome="unknown-code")
             ),
+            # the admin's list by outcome, and the arrays that replay_receipts reads anew
+            models.Index(
+                fields=["outcome", "id"],
+                name="receipt_in_vain",
+                condition=Q(~Q(outcome="applied"), applied_at__isnull=False),
+            ),
+            # the admin's list by what was reported; of the usual report the newest are found without
+            models.Index(
+                fields=["reported", "id"], name="receipt_reported", condition=~Q(reported__in=["", "delivered"])
+            ),
             # notify.delete_notifications_older_than_retention
             models.Index(
                 fields=["received_at"],

@@ -49,9 +49,19 @@ class ReceiptQuerySet(models.QuerySet):
         """Kept because the provider's code is not known, or put back and not yet read anew."""
         return self.filter(Q(outcome="unknown-code") | Q(applied_at__isnull=True, outcome="")).exclude(code="")
 
+    def unreadable(self) -> Self:
+        """Kept and tried again each hour, because a key is missing or the provider's backend does not load."""
+        return self.filter(outcome="unreadable", applied_at__isnull=True)
+
     def finished_in_vain(self) -> Self:
         """Read and done with, and yet it does not count for any message."""
         return self.filter(applied_at__isnull=False).exclude(outcome="applied")
+
+    def ended_as(self, outcome: str) -> Self:
+        """Those of one outcome, each found over an index of its own; "" means not yet read."""
+        if outcome in ("", "waiting", "unreadable"):
+            return self.unapplied().filter(outcome=outcome)
+        return self.filter(outcome=outcome) if outcome == "applied" else self.finished_in_vain().filter(outcome=outcome)
 
     def arrays_of(self, elements: Self) -> Self:
         """The arrays whose elements these are; an element's key begins as its array's."""

@@ -8,7 +8,6 @@ from typing import Any
 from uuid import UUID
 
 from notify import crypto
-from notify.alerts import close_alert, raise_alert
 from notify.models import Notification
 from providers.backends import Backend, ReceiptProblem, Report, load_backend
 from providers.models import Provider, Receipt
@@ -18,6 +17,8 @@ logger = logging.getLogger(__name__)
 PARKED = "waiting"  # came before its message
 UNREADABLE = "unreadable"  # its ciphertext cannot be opened, or its provider's backend cannot be used
 SPLIT = "split"  # an array, whose elements are receipts of their own
+Alerts = dict[tuple[str, str], str]  # (kind, scope) → message
+UNREADABLE_ALERT = "unreadable-receipt"
 _UNREADABLE_FOR = timedelta(hours=1)
 COLUMNS = ("pk", "provider_id", "dedupe_key", "body", "content_type", "received_at", "due_at", "outcome",
            "notification_id", "provider_reference", "reported", "reason", "code", "occurred_at")  # fmt: skip
@@ -61,10 +62,9 @@ class Entry:
         return self.outcome != PARKED or not (self.reported and (self.notification_id or self.provider_reference))
 
 
-def read(entries: list[Entry], providers: dict[int, Provider], *, now: datetime) -> None:
-    """Fill in what each receipt says; the elements of an array are added to the list."""
+def read(entries: list[Entry], providers: dict[int, Provider], alerts: Alerts, *, now: datetime) -> None:
+    """Fill in what each receipt says; the elements of an array are added to the list, what is wrong to the alerts."""
     backends: dict[int, Backend] = {}
-    readable = set()
     for entry in [entry for entry in entries if entry.to_read]:
         provider = providers[entry.provider_id]
         try:
@@ -76,29 +76,25 @@ def read(entries: list[Entry], providers: dict[int, Provider], *, now: datetime)
             continue
         except Exception:
             logger.exception("Receipt %s cannot be read", entry.pk)
-            _put_off(entry, provider, now=now)
+            _put_off(entry, provider, alerts, now=now)
             continue
         if entry.outcome == UNREADABLE:
             entry.outcome = ""
-            readable.add(provider.identifier)
         if len(reports) == 1:
             _fill(entry, reports[0])
         else:
             entry.finish(SPLIT, now=now)
             entries += _split(entry, reports, now=now)
-    for identifier in sorted(readable):
-        close_alert("unreadable-receipt", identifier, now=now)
 
 
-def _put_off(entry: Entry, provider: Provider, *, now: datetime) -> None:
+def _put_off(entry: Entry, provider: Provider, alerts: Alerts, *, now: datetime) -> None:
     """Move a poison receipt ahead, so that it does not stop its batch, and say so."""
     entry.outcome, entry.due_at = UNREADABLE, now + _UNREADABLE_FOR
-    raise_alert(
-        "unreadable-receipt", provider.identifier,
+    alerts[UNREADABLE_ALERT, provider.identifier] = (
         f"Stored receipts of {provider.identifier} cannot be read; they are kept and tried again each hour. Check that "
         "ENCRYPTION_KEYS still holds every key and that the provider's backend loads. "
-        "See README, unreadable-receipt.", now=now,
-    )  # fmt: skip
+        f"See README, {UNREADABLE_ALERT}."
+    )
 
 
 def _split(array: Entry, reports: Sequence[Report], *, now: datetime) -> list[Entry]:

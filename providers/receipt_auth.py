@@ -5,13 +5,12 @@ import binascii
 import json
 from functools import lru_cache
 from hmac import compare_digest
-from typing import Any
+from typing import Any, NamedTuple
 
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 
 from notify import crypto
 from notify.models import NotificationType
-from providers.models import Provider
 
 # Plain SQL, and each configuration opened once: this is asked for every receipt, and the ORM would take as long as
 # storing it. What is remembered goes by the ciphertext, so a changed password counts at once.
@@ -19,38 +18,61 @@ _BY_IDENTIFIER = "SELECT id, identifier, config FROM providers_provider WHERE id
 _BY_CHANNEL = "SELECT id, identifier, config FROM providers_provider WHERE notification_type = %s ORDER BY identifier"
 
 
-def reporter(identifier: str, authorization: str) -> Provider | None:
-    """Return the provider of this name when the credentials are its own (id and identifier alone are filled in).
+class Reporter(NamedTuple):
+    """What taking a receipt in needs of its provider; to make a model's instance costs more than to ask for it."""
+
+    pk: int
+    identifier: str
+
+
+def reporter(identifier: str, authorization: str) -> Reporter | None:
+    """Return the provider of this name when the credentials are its own.
 
     Raises crypto.Unreadable where nobody can tell, because a key is missing from ENCRYPTION_KEYS.
     """
     return _first(_BY_IDENTIFIER, identifier, authorization)
 
 
-def email_reporter(authorization: str) -> Provider | None:
+def email_reporter(authorization: str) -> Reporter | None:
     """Return the email provider whose credentials these are; as `reporter`."""
     return _first(_BY_CHANNEL, NotificationType.EMAIL.value, authorization)
 
 
-def _first(sql: str, value: str, authorization: str) -> Provider | None:
+def _first(sql: str, value: str, authorization: str) -> Reporter | None:
     given = _credentials(authorization)
     if given is None:
         return None
-    with connection.cursor() as cursor:
-        cursor.execute(sql, [value])
-        rows = cursor.fetchall()
     unreadable = None
-    for pk, name, sealed in rows:
+    for pk, name, sealed in _asked(sql, value):
         try:
             pairs = _pairs(bytes(sealed))
         except crypto.Unreadable as error:  # another email provider may be readable
             unreadable = error
             continue
         if any([compare_digest(given, pair) for pair in pairs]):  # a list: every pair is compared, in constant time
-            return Provider(pk=pk, identifier=name)
+            return Reporter(pk, name)
     if unreadable:
         raise unreadable
     return None
+
+
+def _asked(sql: str, value: str) -> list[tuple[int, str, memoryview]]:
+    """Ask, and once more where the connection turns out to be gone.
+
+    So the question shows by itself whether the kept connection still stands, and Django's own question, which would
+    come before it at each request, is saved.
+    """
+    connection.health_check_done = True
+    for last in (False, True):
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(sql, [value])
+                return cursor.fetchall()
+        except (InterfaceError, OperationalError):
+            if last or connection.in_atomic_block:
+                raise
+            connection.close()
+    raise AssertionError("unreachable")
 
 
 def _credentials(authorization: str) -> bytes | None:

@@ -11,17 +11,20 @@ from django.db import connection, transaction
 
 from callbacks.outcomes import settle
 from notify import crypto
-from notify.alerts import close_others, raise_alert
+from notify.alerts import close_gone, close_quiet, raise_alert
 from notify.fields import new_id
 from notify.loops import Due
 from notify.models import Alert, Notification
 from notify.states import Move
 from providers import ranks, reading
 from providers.models import Provider, Receipt
-from providers.reading import PARKED, UNREADABLE, Entry
+from providers.reading import PARKED, UNREADABLE, UNREADABLE_ALERT, Alerts, Entry
+from providers.receipt_auth import Reporter
 
 BATCH = 1_000  # receipts per transaction
 APPLIED, UNKNOWN_CODE, NO_MESSAGE, MISMATCH = "applied", "unknown-code", "no-such-message", "RECEIPT_PROVIDER_MISMATCH"
+UNKNOWN_ALERT, MISMATCH_ALERT, UNEXPECTED_ALERT = "unknown-receipt-code", "receipt-mismatch", "receipt-unexpected"
+QUIET_AFTER = timedelta(days=7)  # no such receipt since: whoever reported on what is not its own has stopped
 _PARK_FOR = timedelta(minutes=1)
 _STORE = """
     INSERT INTO providers_receipt (id, provider_id, dedupe_key, body, content_type, received_at, due_at, outcome,
@@ -39,7 +42,6 @@ _WRITE = f"""
     FROM unnest(%s::uuid[], {", ".join(f"%s::{kind}[]" for kind in _WRITTEN.values())}) AS v(key, {", ".join(_WRITTEN)})
     WHERE r.id = v.key
 """  # noqa: S608 - the names are those above
-Alerts = dict[tuple[str, str], str]  # (kind, scope) → message
 
 
 class Message(NamedTuple):
@@ -64,7 +66,7 @@ class Told(NamedTuple):
     received_at: datetime
 
 
-def store(provider: Provider, body: bytes, content_type: str, *, now: datetime) -> bool:
+def store(provider: Provider | Reporter, body: bytes, content_type: str, *, now: datetime) -> bool:
     """Store a receipt as it came, understood or not. Returns False when the same body is already there."""
     key = hashlib.sha256(body).hexdigest()
     with connection.cursor() as cursor:
@@ -77,7 +79,7 @@ def apply_batch(*, now: datetime, limit: int = BATCH) -> int:
     """Apply up to `limit` stored receipts in one transaction. Returns how many were handled, parked ones included.
 
     The messages are locked before the set of their receipts is read, so two workers with receipts of one message
-    see each other's. When the backlog is worked off, alerts about codes that are known by now are closed.
+    see each other's. When the backlog is worked off, alerts about what is no longer so are closed.
     """
     with transaction.atomic():
         claimed = Receipt.objects.due(now).select_for_update(skip_locked=True).values_list(*reading.COLUMNS)[:limit]
@@ -85,30 +87,36 @@ def apply_batch(*, now: datetime, limit: int = BATCH) -> int:
         if entries:
             _apply(entries, now=now)
     if len(entries) < limit:
-        close_known_codes(now=now)
+        close_alerts(now=now)
     return len(entries)
 
 
-def close_known_codes(*, now: datetime) -> None:
-    """Resolve the alerts about unknown codes of which no receipt is left.
+def close_alerts(*, now: datetime) -> None:
+    """Resolve the alerts about receipts of which none is left, or none came for QUIET_AFTER."""
 
-    The alerts are locked first: one that a worker has just raised has its receipt in the table once the lock is ours.
-    """
-    kind = "unknown-receipt-code"
-    with transaction.atomic():
-        if list(Alert.objects.open().filter(kind=kind).order_by("scope").select_for_update().values_list("pk")):
-            left = Receipt.objects.with_unknown_code().values_list("provider__identifier", "code").distinct()
-            close_others(kind, [f"{identifier} {code}" for identifier, code in left], now=now)
+    def unknown() -> list[str]:
+        left = Receipt.objects.with_unknown_code().order_by().values_list("provider__identifier", "code").distinct()
+        return [f"{identifier} {code}" for identifier, code in left]
+
+    def unreadable() -> list[str]:
+        return list(Receipt.objects.unreadable().order_by().values_list("provider__identifier", flat=True).distinct())
+
+    kinds = (MISMATCH_ALERT, UNEXPECTED_ALERT, UNKNOWN_ALERT, UNREADABLE_ALERT)
+    for kind in sorted(set(Alert.objects.open().filter(kind__in=kinds).values_list("kind", flat=True))):
+        if kind in (MISMATCH_ALERT, UNEXPECTED_ALERT):
+            close_quiet(kind, before=now - QUIET_AFTER, now=now)
+        else:
+            close_gone(kind, unknown if kind == UNKNOWN_ALERT else unreadable, now=now)
 
 
 def _apply(entries: list[Entry], *, now: datetime) -> None:
     """Read, judge and write receipts that are locked, and settle their messages."""
     providers = Provider.objects.in_bulk()  # once: its configuration is decrypted at every load
     entries.sort(key=lambda entry: entry.received_at)
-    reading.read(entries, providers, now=now)
+    alerts: Alerts = {}
+    reading.read(entries, providers, alerts, now=now)
     reading.name(entries, providers)
     messages = _lock({entry.notification_id for entry in entries if entry.notification_id})
-    alerts: Alerts = {}
     for entry in entries:
         if not entry.applied_at and entry.outcome != UNREADABLE:
             identifier = providers[entry.provider_id].identifier
@@ -159,13 +167,13 @@ def _judge(entry: Entry, message: Message | None, name: str, alerts: Alerts, *, 
     elif message.provider_name not in ("", name) and not message.unknown_outcomes:
         entry.finish(MISMATCH, now=now)
         entry.reported = ""
-        alerts["receipt-mismatch", name] = (
+        alerts[MISMATCH_ALERT, name] = (
             f"{name} reported on a message that another provider carried; its status was left alone. "
             "Check the credentials of the receipt address. See README, receipt-mismatch."
         )
     elif not entry.reported:
         entry.finish(UNKNOWN_CODE, now=now)
-        alerts["unknown-receipt-code", f"{name} {entry.code}"] = (
+        alerts[UNKNOWN_ALERT, f"{name} {entry.code}"] = (
             f"{name} reported code {entry.code}, which is not known; no status was changed and the receipt is kept. "
             "Ask the provider what it means, add it to the table in the provider's backend, then run "
             f"manage.py replay_receipts --provider {name}. See README, unknown-receipt-code."
@@ -174,7 +182,7 @@ def _judge(entry: Entry, message: Message | None, name: str, alerts: Alerts, *, 
         entry.finish(APPLIED, now=now)
         never_sent = message.status == Notification.Status.CREATED and not message.provider_name
         if never_sent or message.status in ranks.NEVER_LEFT:
-            alerts["receipt-unexpected", name] = (
+            alerts[UNEXPECTED_ALERT, name] = (
                 f"{name} reported on a message that was cancelled or never sent; the report is kept. "
                 "Look for another sender that uses our account. See README, receipt-unexpected."
             )

@@ -13,8 +13,7 @@ from django.views.decorators.http import require_POST
 from notify import crypto
 from providers import receipts
 from providers.esp import label, views
-from providers.models import Provider
-from providers.receipt_auth import email_reporter, reporter
+from providers.receipt_auth import Reporter, email_reporter, reporter
 from providers.request_body import CutOff, TooLarge, read_body
 from providers.tasks import apply_receipts
 
@@ -74,7 +73,7 @@ def _refused(name: str) -> HttpResponse:
     return answer
 
 
-def _stored(request: HttpRequest, provider: Provider, content_type: str) -> HttpResponse:
+def _stored(request: HttpRequest, provider: Reporter, content_type: str) -> HttpResponse:
     limit = settings.RECEIPT_BYTES_LIMIT
     try:
         body = read_body(request, limit=limit, within=settings.RECEIPT_SENT_WITHIN)
@@ -91,7 +90,7 @@ def _stored(request: HttpRequest, provider: Provider, content_type: str) -> Http
     return JsonResponse({"result": "success"})
 
 
-def _log_refused(request: HttpRequest, provider: Provider, why: str, number: int) -> None:
+def _log_refused(request: HttpRequest, provider: Reporter, why: str, number: int) -> None:
     peer = request.META.get("REMOTE_ADDR", "")
     logger.warning(
         f"A receipt of %s from %s was refused: {why}",  # noqa: G004 - one of our own texts

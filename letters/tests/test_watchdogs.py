@@ -9,6 +9,7 @@ from letters import watchdogs
 from letters.models import BankHoliday, Letter, LetterHold, PrintFile, PrintRun
 from letters.tests.storages import use_folders
 from letters.working_days import is_working_day, working_days_ago
+from notify.alerts import raise_alert
 from notify.clock import at_local, local_midnight
 from notify.models import Alert
 from notify.testing import make_letter, make_notification, make_provider, make_service
@@ -86,6 +87,19 @@ def test_failures_are_named_until_a_person_has_seen_them():
     Letter.objects.update(failure_seen_at=timezone.now())
     assert watchdogs.check_templated_letter_state(now=NINE)["failed"] == 0
     assert alerts() == {}
+
+
+def test_the_alert_of_a_template_closes_when_a_person_has_seen_its_letters():
+    template, other = (make_letter(status="technical-failure", pdf=None).notification.template_id for _ in range(2))
+    make_letter(status="technical-failure")  # one that has its PDF failed otherwise
+    for scope in (f"template {template}", f"template {other}", "letters-pdf", "template 0"):
+        raise_alert("letter-not-rendered", scope, "", now=NINE)
+    seen = Letter.objects.filter(notification__template_id=template)
+    for left in (["letters-pdf", f"template {other}", f"template {template}"], ["letters-pdf", f"template {other}"]):
+        watchdogs.check_templated_letter_state(now=NINE)
+        scopes = Alert.objects.open().filter(kind="letter-not-rendered").values_list("scope", flat=True)
+        assert sorted(scopes) == sorted(left)
+        seen.update(failure_seen_at=NINE)
 
 
 def test_twenty_letters_cost_no_more_queries_than_one(django_assert_max_num_queries):

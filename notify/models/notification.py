@@ -131,8 +131,12 @@ class Notification(models.Model):
             models.Index(
                 fields=["created_at"], name="notification_timed_out", condition=Q(status__in=["sending", "pending"])
             ),
-            # providers.switch_current_sms_provider_on_slow_delivery
-            models.Index(fields=["sent_at"], name="notification_sms_sent", condition=Q(notification_type="sms")),
+            # providers.switch_current_sms_provider_on_slow_delivery, health and backtest; costs nothing before sending
+            models.Index(
+                fields=["notification_type", "sent_at"],
+                name="notification_sent",
+                condition=Q(notification_type__in=["sms", "email"], sent_at__isnull=False),
+            ),
             # daily limits, retention, totals
             models.Index(fields=["service", "created_at"], name="notification_of_service"),
             # receipts and searching

@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 
 from notify.testing import make_notification, make_provider, make_template
 from providers import switching
-from providers.health import SPANS, health
+from providers.health import CHANGES_SHOWN, SPANS, health
 from providers.models import Provider, ProviderChange, SwitchPolicy
 
 pytestmark = pytest.mark.django_db
@@ -123,6 +123,16 @@ def test_shares_start_as_they_were_and_changes_are_newest_first(mmg):
     assert [one.share_after for one in seen.changes] == [0, 30]
 
 
+def test_more_changes_than_are_listed_are_all_in_the_curve(mmg):
+    for number in range(CHANGES_SHOWN + 20):
+        change(mmg, NOON - (130 - number) * MINUTE, number % 100, (number + 1) % 100)
+    seen = health(mmg, hours=6, now=NOW)
+    assert len(seen.changes) == CHANGES_SHOWN
+    assert seen.changes[0].created_at == NOON - 11 * MINUTE
+    assert len(seen.shares) == CHANGES_SHOWN + 21
+    assert seen.shares[:2] == [(seen.start, 0), (NOON - 130 * MINUTE, 1)]
+
+
 def test_one_that_is_off_has_no_share(mmg):
     Provider.objects.update(active=False)
     mmg.refresh_from_db()
@@ -150,4 +160,4 @@ def test_messages_are_found_by_the_index_on_when_they_were_sent(mmg):
         health(mmg, hours=6, now=NOW)
         counted = next(query["sql"] for query in caught if "date_bin" in query["sql"])
         cursor.execute(f"EXPLAIN {counted}")
-        assert "notification_sms_sent" in str(cursor.fetchall())
+        assert "notification_sent" in str(cursor.fetchall())
