@@ -14,7 +14,7 @@ from django.conf import settings
 
 from notify.alerts import close_alert, raise_alert
 from notify.clock import local_date, local_midnight
-from notify.models import DailyTotal
+from notify.models import DailyTotal, NotificationType
 from notify.totals import NEVER_SENT
 
 logger = logging.getLogger(__name__)
@@ -48,13 +48,17 @@ def push(*, now: datetime) -> int:
 
 
 def record(day: date, channel: str, totals: list[DailyTotal]) -> dict[str, Any]:
-    """Return one channel's day as it is pushed. The share is 0 to 1 of the messages sent; null when none was."""
+    """Return one channel's day as it is pushed. The share is 0 to 1 of the messages sent; null when none was.
+
+    Letters leave by the day's print run: nothing is said of ten seconds.
+    """
     counts: dict[str, int] = {}
     for total in totals:
         for status, number in total.counts.items():
             counts[status] = counts.get(status, 0) + number
     quick = sum(total.sent_within_ten_seconds for total in totals)
     sent = sum(number for status, number in counts.items() if status not in NEVER_SENT)
+    by_the_second = channel != NotificationType.LETTER
     return {
         "_id": base64.b64encode(f"{day.isoformat()} {channel}".encode()).decode(),
         "_timestamp": local_midnight(day).isoformat(),
@@ -62,8 +66,8 @@ def record(day: date, channel: str, totals: list[DailyTotal]) -> dict[str, Any]:
         "channel": channel,
         "count": sum(counts.values()),
         "counts": counts,
-        "sent_within_ten_seconds": quick,
-        "sent_within_ten_seconds_share": round(quick / sent, 4) if sent else None,
+        "sent_within_ten_seconds": quick if by_the_second else None,
+        "sent_within_ten_seconds_share": round(quick / sent, 4) if by_the_second and sent else None,
     }
 
 

@@ -60,6 +60,14 @@ def test_one_record_per_day_and_channel_once_and_the_same_id_after_a_change(plat
     assert first["_id"] == second["_id"]
 
 
+def test_nothing_is_said_of_letters_and_ten_seconds(platform):
+    total(date(2026, 11, 23), notification_type="letter")
+    performance_platform.push(now=NOW)
+    (record,) = platform.seen
+    assert record["count"] == 4
+    assert (record["sent_within_ten_seconds"], record["sent_within_ten_seconds_share"]) == (None, None)
+
+
 @pytest.mark.parametrize(("age", "alerts"), [(2, 0), (3, 1)])
 def test_a_failure_is_kept_and_alerted_in_the_third_night(platform, age, alerts):
     platform.answer = 503
