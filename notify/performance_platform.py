@@ -6,6 +6,7 @@ One record per day and channel, with an id derived from both, so that a second p
 import asyncio
 import base64
 import logging
+import time
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -27,13 +28,14 @@ _OLDEST_FIRST = ("day", "notification_type")
 def push(*, now: datetime) -> int:
     """Push every day and channel that was not pushed as it stands, oldest first, until one fails. Returns how many.
 
-    What failed stays and is tried again at the next run; alerted where a day is NIGHTS old and still not pushed.
+    Works for about LOOP_FOR, so a slow platform keeps no alert waiting. What failed or was not reached stays and is
+    tried again at the next run; alerted where a day is NIGHTS old and still not pushed.
     """
     if not settings.PERFORMANCE_PLATFORM_URL:
         close_alert(KIND, "push", now=now)
         return 0
     waiting = DailyTotal.objects.filter(pushed_at__isnull=True).order_by(*_OLDEST_FIRST)
-    pushed = 0
+    pushed, until = 0, time.monotonic() + settings.LOOP_FOR.total_seconds()
     for day, channel in waiting.values_list(*_OLDEST_FIRST).distinct():
         totals = list(DailyTotal.objects.filter(day=day, notification_type=channel))
         try:
@@ -43,6 +45,8 @@ def push(*, now: datetime) -> int:
             return pushed
         _mark_pushed(totals, now=now)
         pushed += 1
+        if time.monotonic() >= until:
+            break
     close_alert(KIND, "push", now=now)
     return pushed
 
