@@ -5,13 +5,16 @@ from datetime import datetime
 from django.db import connection
 
 from callbacks.models import Callback
+from callbacks.retention import KEPT_FOR
 from notify.models import Alert, Notification
 
-# A final status reached since the endpoint's first callback, and no callback for it.
+# A final status reached since the endpoint's first callback, and no callback for it. One reached longer ago than
+# finished callbacks are kept says nothing: its callback may be gone while the message is kept for up to ninety days.
 _UNTOLD = """
     SELECT count(*) FROM callbacks_endpoint e
     JOIN notify_notification n ON n.service_id = e.service_id
     WHERE e.active AND n.status = ANY(%(final)s)
+    AND coalesce(n.updated_at, n.created_at) >= %(kept_since)s
     AND coalesce(n.updated_at, n.created_at) >= (
         SELECT min(k.created_at) FROM callbacks_callback k WHERE k.endpoint_id = e.id)
     AND NOT EXISTS (
@@ -22,7 +25,8 @@ _UNTOLD = """
 def run(*, now: datetime) -> list[str]:
     """Return a sentence for each kind of callback that is missing, or given up without an alert."""
     with connection.cursor() as cursor:
-        cursor.execute(_UNTOLD, {"final": [str(status) for status in Notification.FINAL]})
+        final = [str(status) for status in Notification.FINAL]
+        cursor.execute(_UNTOLD, {"final": final, "kept_since": now - KEPT_FOR})
         untold = cursor.fetchone()[0]
     broken = [f"{untold:,} messages reached a final status without a callback."] if untold else []
     exhausted = Callback.objects.in_status(Callback.Status.EXHAUSTED).count()

@@ -2,6 +2,7 @@
 
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from callbacks.querysets import CallbackQuerySet
@@ -81,6 +82,12 @@ class Callback(models.Model):
             models.Index(fields=["endpoint", "due_at"], name="callback_due", condition=Q(status="pending")),
             # whether the alert callback-exhausted may close
             models.Index(fields=["endpoint"], name="callback_given_up", condition=Q(status="exhausted")),
+            # notify.delete_notifications_older_than_retention
+            models.Index(
+                Coalesce("delivered_at", "due_at"),
+                name="callback_ended",
+                condition=Q(status__in=["delivered", "exhausted"]),
+            ),
         ]
 
     def __str__(self) -> str:

@@ -3,6 +3,8 @@
 from datetime import datetime
 from typing import Self
 
+from django.db.models.functions import Coalesce
+
 from notify.states import States
 
 
@@ -20,3 +22,12 @@ class CallbackQuerySet(States):
     def due(self, now: datetime) -> Self:
         """To be delivered now, to an endpoint that is switched on; a lapsed lease included. Oldest first."""
         return self.waiting().filter(due_at__lte=now, endpoint__active=True).order_by("due_at")
+
+    def ended_before(self, moment: datetime) -> Self:
+        """Delivered or given up before a moment. Oldest first."""
+        done = self.filter(status__in=self.model.FINAL).alias(ended=Coalesce("delivered_at", "due_at"))
+        return done.filter(ended__lt=moment).order_by("ended", "pk")
+
+    def nobody_delivers(self, before: datetime) -> Self:
+        """Waiting since before a moment for an endpoint that is switched off. Each endpoint's oldest first."""
+        return self.waiting().filter(endpoint__active=False, created_at__lt=before).order_by("endpoint", "due_at")

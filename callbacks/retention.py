@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from django.db.models import Q
-from django.db.models.functions import Coalesce
+from django.db import transaction
 
 from callbacks.models import Callback
+from notify.bulk import among
 
 KEPT_FOR = timedelta(days=30)  # after a callback was delivered or given up
 BATCH = 1_000
@@ -21,8 +21,11 @@ def run(keys: Sequence[UUID | str], *, now: datetime, kind: str) -> int:
     if keys:
         return 0
     limit = now - KEPT_FOR
-    ended = Q(status__in=Callback.FINAL, ended__lt=limit)
-    waits_for_nobody = Q(status=Callback.Status.PENDING, endpoint__active=False, created_at__lt=limit)
-    callbacks = Callback.objects.alias(ended=Coalesce("delivered_at", "due_at"))
-    old = callbacks.filter(ended | waits_for_nobody).order_by("pk")  # the oldest keys come first
-    return Callback.objects.filter(pk__in=list(old.values_list("pk", flat=True)[:BATCH])).delete()[0]
+    with transaction.atomic():  # locked: one that is put back to be delivered again meanwhile stays
+        old = Callback.objects.ended_before(limit).claim(BATCH) or _of_nobody(limit)
+        return Callback.objects.filter(pk__in=among(old)).delete()[0] if old else 0
+
+
+def _of_nobody(limit: datetime) -> list[UUID]:
+    locked = Callback.objects.nobody_delivers(limit).select_for_update(skip_locked=True, of=("self",))
+    return list(locked.values_list("pk", flat=True)[:BATCH])

@@ -112,6 +112,8 @@ class Job(models.Model):
             ),
             # jobs.remove_csv_files
             models.Index(Coalesce("scheduled_for", "created_at"), name="job_archivable", condition=Q(archived=False)),
+            # notify.delete_notifications_older_than_retention: the messages of these stay
+            models.Index(fields=["service", "id"], name="job_unarchived", condition=Q(archived=False)),
             models.Index(fields=["created_at"], name="job_newest"),
             models.Index(fields=["service", "sha256"], name="job_same_file"),
         ]

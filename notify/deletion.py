@@ -5,6 +5,7 @@ job is never processed again, so nothing comes back), and only after their day's
 """
 
 import logging
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -19,12 +20,15 @@ from notify import floors, totals
 from notify.alerts import close_alert, raise_alert
 from notify.celery import stopping
 from notify.clock import local_date, local_day, local_midnight
-from notify.loops import KEYS_SHOWN, Due, refuse_transaction
-from notify.models import DailyTotal, DataRetention, Notification, NotificationType, Service
+from notify.loops import KEYS_SHOWN, Due, refuse_transaction, slot
+from notify.models import Alert, DailyTotal, DataRetention, Notification, NotificationType, Service
 
 logger = logging.getLogger(__name__)
-FAILED = "retention-failed"
+LOOP = "notify.delete_notifications_older_than_retention"
+FAILED, BEHIND = "retention-failed", "retention-behind"
+BEHIND_DAYS = 3  # whole days past retention and not deleted before a person is told
 BATCH = 5_000  # rows per transaction
+BATCH_WITH_FILES = 50  # letters: each batch waits for as many deletions in a storage, which may be slow
 # Every look-up has an index, and thousands of places of a table of middling size tempt the planner to read all of it.
 # What a crash of the database takes back of the last half second is deleted again by the next run.
 _FOR_BATCHES = "SET LOCAL enable_seqscan = off; SET LOCAL synchronous_commit = off"
@@ -36,7 +40,13 @@ def retention_days() -> Callable[[UUID, str], int]:
     return lambda service, kind: own.get((service, kind), settings.RETENTION_DAYS)
 
 
-ARCHIVED = Q(job=None) | Q(job__archived=True)
+def archived(service: UUID) -> Q:
+    """Return the condition that a message of this service is of no job, or of an archived one.
+
+    Asked the other way round: jobs that are not archived are few and read once, where a join looks up every message's.
+    """
+    jobs = Notification._meta.get_field("job").related_model.objects.filter(service=service, archived=False)
+    return ~Q(job__in=jobs.values("pk"))
 
 
 def finished(service: UUID, kind: str, *, before: datetime) -> QuerySet[Notification]:
@@ -47,7 +57,7 @@ def finished(service: UUID, kind: str, *, before: datetime) -> QuerySet[Notifica
 
 def removable(service: UUID, kind: str, *, before: datetime) -> QuerySet[Notification]:
     """Return the final messages from before a moment whose job, if any, is archived."""
-    return finished(service, kind, before=before).filter(ARCHIVED)
+    return finished(service, kind, before=before).filter(archived(service))
 
 
 def cut_off(days: int, *, now: datetime) -> datetime:
@@ -56,27 +66,26 @@ def cut_off(days: int, *, now: datetime) -> datetime:
 
 
 def delete_past_retention(*, now: datetime) -> dict[str, int]:
-    """Delete what is past retention, one service and channel after another; stops where the worker is told to.
+    """Delete what is past retention for at most LOOP_FOR: SMS of all services first, letters with their files last.
 
-    A failure stops only its service and channel and is alerted; the next run goes on there. Two runs at once share the
-    work. Returns how many messages went, and (as callbacks) how many rows that go by their own age.
+    A failure stops only its service and channel and is alerted; what failed comes last in the next run. Two runs at
+    once share the work; a third leaves it to them. Returns how many messages went, (as callbacks) how many rows that
+    go by their own age, and as unfinished 1 when time was up and it is worth going on at once.
     """
     refuse_transaction()
-    deleted = 0
-    for service, kind, days in _kept_days():
-        try:
-            deleted += _delete_of(service, kind, cut_off(days, now=now), now=now)
-            if not stopping():  # it came to its end
-                close_alert(FAILED, f"service {service}, {kind}", now=now)
-        except SoftTimeLimitExceeded:
-            raise  # no fault of this service: the next run goes on here
-        except Exception as error:
-            logger.warning("Retention of service %s, %s, stopped", service, kind, exc_info=error)
-            _tell_failed(service, kind, error, now=now)
-    callbacks = 0
-    while not stopping() and (gone := sum(floors.ask("retention", [], now=now, kind="").values())):
-        callbacks += gone
-    return {"deleted": deleted, "callbacks": callbacks}
+    until = time.monotonic() + settings.LOOP_FOR.total_seconds()
+    with slot(LOOP) as mine:
+        if not mine:
+            return {"deleted": 0, "callbacks": 0, "unfinished": 0}
+        deleted = sum(_delete_and_tell(*place, until, now=now) for place in _kept_days(_failed()) if not stopping())
+        callbacks = sum(_drain(floor, run, until, now=now) for floor, run in floors.having("retention").items())
+    out_of_time = not stopping() and time.monotonic() >= until
+    if out_of_time:
+        logger.info(
+            "Retention: time is up after %s messages and %s rows of their own age", deleted, callbacks,
+            extra={"count": deleted},
+        )  # fmt: skip
+    return {"deleted": deleted, "callbacks": callbacks, "unfinished": int(out_of_time and deleted + callbacks > 0)}
 
 
 def due(*, now: datetime) -> Due:
@@ -90,46 +99,86 @@ def due(*, now: datetime) -> Due:
     return Due(count, oldest, keys[:KEYS_SHOWN])
 
 
-def _kept_days() -> list[tuple[UUID, str, int]]:
+def _kept_days(last: set[str] = frozenset()) -> list[tuple[UUID, str, int]]:
+    """Return each service and channel with the days kept. last: the scopes that come at the end."""
     days = retention_days()
-    services = Service.objects.order_by("pk").values_list("pk", flat=True)
-    return [(service, kind, days(service, kind)) for service in services for kind in NotificationType.values]
+    services = list(Service.objects.order_by("pk").values_list("pk", flat=True))
+    places = [(service, kind) for kind in NotificationType.values for service in services]
+    return [(*place, days(*place)) for place in sorted(places, key=lambda place: _scope(*place) in last)]
 
 
-def _delete_of(service: UUID, kind: str, before: datetime, *, now: datetime) -> int:
-    """Delete day by day, the oldest first; a day that has no total yet is stored before."""
+def _scope(service: UUID, kind: str) -> str:
+    return f"service {service}, {kind}"
+
+
+def _failed() -> set[str]:
+    return set(Alert.objects.open().filter(kind=FAILED).values_list("scope", flat=True))
+
+
+def _over(until: float) -> bool:
+    return stopping() or time.monotonic() >= until
+
+
+def _delete_and_tell(service: UUID, kind: str, days: int, until: float, *, now: datetime) -> int:
+    """Delete one service's messages of one channel; alert what failed and what is days behind. Returns how many."""
+    before, scope = cut_off(days, now=now), _scope(service, kind)
+    try:
+        deleted, left = _delete_of(service, kind, before, until, now=now)
+    except SoftTimeLimitExceeded:
+        raise  # no fault of this service: the next run goes on here
+    except Exception as error:
+        logger.warning("Retention of %s stopped", scope, exc_info=error)
+        _tell_failed(scope, error, now=now)
+        return 0
+    if left is None:
+        close_alert(FAILED, scope, now=now)
+        close_alert(BEHIND, scope, now=now)
+    elif left < cut_off(days + BEHIND_DAYS, now=now):
+        _tell_behind(scope, left, now=now)
+    return deleted
+
+
+def _delete_of(
+    service: UUID, kind: str, before: datetime, until: float, *, now: datetime
+) -> tuple[int, datetime | None]:
+    """Delete day by day, the oldest first; a day that has no total yet is stored before.
+
+    Returns how many went, and from when the oldest is that was left, because time was up or somebody holds it.
+    """
     rows = removable(service, kind, before=before)
-    deleted = 0
-    while not stopping():
-        oldest = rows.aggregate(oldest=Min("created_at"))["oldest"]
-        if oldest is None:
-            break
+    deleted, left = 0, None
+    while (oldest := rows.aggregate(oldest=Min("created_at"))["oldest"]) is not None:
+        if _over(until):
+            return deleted, left or oldest
         day = local_date(oldest)
         total = DailyTotal.objects.filter(day=day, service=service, notification_type=kind)
         if not total.exists():
             totals.store_day(day, judged_on=local_date(now))
         start, end = local_day(day)
         of_day = rows.filter(created_at__gte=start, created_at__lt=end).order_by("created_at")
-        gone = _delete_day(of_day, total, kind, now=now)
+        gone = _delete_day(of_day, total, kind, until, now=now)
         deleted += gone
-        if not gone:  # another run holds these rows
-            break
+        if not gone or _over(until):
+            left = left or oldest
         rows = rows.filter(created_at__gte=end)  # the index still knows what just went: do not look there again
-    return deleted
+    return deleted, left
 
 
-def _delete_day(rows: QuerySet[Notification], total: QuerySet[DailyTotal], kind: str, *, now: datetime) -> int:
+def _delete_day(
+    rows: QuerySet[Notification], total: QuerySet[DailyTotal], kind: str, until: float, *, now: datetime
+) -> int:
     """Delete batch by batch: the floors above remove what is theirs, then the messages go.
 
     Locked rows cannot change meanwhile, nor move: they are deleted by their place, without another look-up by key.
     """
     lock = rows.select_for_update(skip_locked=True, of=("self",))
+    batch = min(BATCH, BATCH_WITH_FILES) if kind == NotificationType.LETTER else BATCH
     deleted = 0
-    while not stopping():
+    while not _over(until):
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(_FOR_BATCHES)
             sql, values = lock.values("pk", place=RawSQL("notify_notification.ctid", []))[
-                :BATCH
+                :batch
             ].query.sql_with_params()
             # As text and in one row: made into UUIDs one by one, the keys would cost more than deleting them.
             both = f"SELECT string_agg(pk::text, ','), array_agg(place)::text FROM ({sql}) AS locked(pk, place)"  # noqa: S608
@@ -145,12 +194,40 @@ def _delete_day(rows: QuerySet[Notification], total: QuerySet[DailyTotal], kind:
     return deleted
 
 
-def _tell_failed(service: UUID, kind: str, error: Exception, *, now: datetime) -> None:
+def _drain(floor: str, run: Callable[..., int], until: float, *, now: datetime) -> int:
+    """Let one floor delete what goes by its own age, batch by batch, until nothing is left. Returns how many."""
+    deleted = 0
+    try:
+        while not _over(until) and (gone := run([], now=now, kind="")):
+            deleted += gone
+    except SoftTimeLimitExceeded:
+        raise
+    except Exception as error:
+        logger.warning("Retention of rows of %s stopped", floor, exc_info=error)
+        _tell_failed(f"rows of {floor}", error, now=now)
+    else:
+        if not _over(until):
+            close_alert(FAILED, f"rows of {floor}", now=now)
+    return deleted
+
+
+def _tell_failed(scope: str, error: Exception, *, now: datetime) -> None:
     raise_alert(
         FAILED,
-        f"service {service}, {kind}",
-        f"Messages past their retention could not be deleted ({type(error).__name__}); what was deleted before stays "
+        scope,
+        f"What is past its retention could not be deleted ({type(error).__name__}); what was deleted before stays "
         "deleted. It is tried again every night. Personal data is kept for longer than promised until it succeeds: "
         f"look at the log of notify.deletion and mend the cause. See README, {FAILED}.",
+        now=now,
+    )
+
+
+def _tell_behind(scope: str, oldest: datetime, *, now: datetime) -> None:
+    raise_alert(
+        BEHIND,
+        scope,
+        f"Messages from {local_date(oldest):%-d %b %Y} are past their retention and not deleted yet: deletion goes on, "
+        "but is days behind. Personal data is kept for longer than promised until it has caught up: see whether the "
+        f"storage of PDFs is slow, or somebody holds these messages. See README, {BEHIND}.",
         now=now,
     )

@@ -80,7 +80,7 @@ def going(retention: DataRetention, *, before: int, now: datetime) -> Going:
     moment = runs_at or now
     place = (retention.service_id, retention.notification_type)
     rows = deletion.finished(*place, before=deletion.cut_off(retention.days, now=moment))
-    archived = Case(When(deletion.ARCHIVED, then=Value(True)), default=Value(False))
+    archived = Case(When(deletion.archived(retention.service_id), then=Value(True)), default=Value(False))
     counts = rows.values("status", archived=archived).annotate(messages=Count("pk")).order_by()
     found = {True: Counter[str](), False: Counter[str]()}
     for row in counts:

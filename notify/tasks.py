@@ -18,8 +18,11 @@ def send_daily_performance_platform_stats() -> dict[str, int]:
 
 @shared_task(name="notify.delete_notifications_older_than_retention")
 def delete_notifications_older_than_retention() -> dict[str, int]:
-    """Delete what is past retention."""
-    return deletion.delete_past_retention(now=timezone.now())
+    """Delete what is past retention; when time is up, go on after what else waits in the queue."""
+    done = deletion.delete_past_retention(now=timezone.now())
+    if done["unfinished"]:
+        delete_notifications_older_than_retention.delay_on_commit()
+    return done
 
 
 @shared_task(name="notify.send_alerts")

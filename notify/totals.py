@@ -7,7 +7,6 @@ from datetime import date, datetime, timedelta
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Max, Min
 
 from notify.clock import local_date, local_day, local_midnight
 from notify.loops import KEYS_SHOWN, Due
@@ -41,6 +40,16 @@ _STORE = """
          WHERE r.service_id = stored.service_id AND r.notification_type = stored.notification_type), %(days)s)
 """
 
+# By service first for the same reason.
+_WITH_MESSAGES = """
+    SELECT d.day FROM unnest(%s::date[], %s::timestamptz[], %s::timestamptz[]) AS d(day, starts, ends)
+    WHERE EXISTS (
+        SELECT 1 FROM notify_service s CROSS JOIN LATERAL (
+            SELECT 1 FROM notify_notification n
+            WHERE n.service_id = s.id AND n.created_at >= d.starts AND n.created_at < d.ends LIMIT 1
+        ) made)
+"""
+
 
 def store_day(day: date, *, judged_on: date) -> int:
     """Count one local day (23 or 25 hours when the clocks change) and store it. Returns how many totals were written.
@@ -65,18 +74,24 @@ def store_due(*, now: datetime) -> dict[str, int]:
 def days_due(*, now: datetime) -> list[date]:
     """Return the local days to store, oldest first.
 
-    Yesterday; every day missed since the last one stored; earlier days that had messages without a final status.
+    Yesterday; every day with messages that has no total, and those that had messages without a final status; both as
+    far back as the longest retention, older ones are stored before retention deletes of them.
     """
     today = local_date(now)
     yesterday = today - timedelta(days=1)
-    unsettled = DailyTotal.objects.filter(thinned=False, day__gte=today - _LONGEST, day__lt=today)
-    days = set(unsettled.filter(counts__has_any_keys=UNSETTLED).values_list("day", flat=True)) | {yesterday}
-    last = DailyTotal.objects.aggregate(last=Max("day"))["last"]
-    if last is None:
-        oldest = Notification.objects.aggregate(oldest=Min("created_at"))["oldest"]
-        last = local_date(oldest) - timedelta(days=1) if oldest else yesterday
-    days |= {last + timedelta(days=ahead) for ahead in range(1, (today - last).days)}
-    return sorted(days)
+    stored = DailyTotal.objects.filter(day__gte=today - _LONGEST, day__lt=today)
+    unsettled = stored.filter(thinned=False, counts__has_any_keys=UNSETTLED).values_list("day", flat=True)
+    there = set(stored.values_list("day", flat=True))
+    missing = {today - timedelta(days=age) for age in range(2, _LONGEST.days + 1)} - there
+    return sorted({*unsettled, *_with_messages(sorted(missing)), yesterday})
+
+
+def _with_messages(days: list[date]) -> list[date]:
+    """Return those of the local days on which any service made a message."""
+    edges = [local_day(day) for day in days]
+    with connection.cursor() as cursor:
+        cursor.execute(_WITH_MESSAGES, [days, [start for start, _ in edges], [end for _, end in edges]])
+        return [day for (day,) in cursor.fetchall()]
 
 
 def kept(day: date, *, today: date) -> list[DailyTotal]:

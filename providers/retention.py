@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from django.db import transaction
+
 from notify.bulk import among
 from providers.models import Receipt
 
@@ -18,5 +20,7 @@ def run(keys: Sequence[UUID | str], *, now: datetime, kind: str) -> int:
     """
     if keys:
         return Receipt.objects.filter(notification_id__in=among(keys)).delete()[0]
-    old = Receipt.objects.of_no_message(now - KEPT_FOR)
-    return Receipt.objects.filter(pk__in=list(old.values_list("pk", flat=True)[:BATCH])).delete()[0]
+    with transaction.atomic():  # locked: one that is put back to be applied again meanwhile stays
+        locked = Receipt.objects.of_no_message(now - KEPT_FOR).select_for_update(skip_locked=True)
+        old = list(locked.values_list("pk", flat=True)[:BATCH])
+        return Receipt.objects.filter(pk__in=among(old)).delete()[0] if old else 0

@@ -4,9 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from callbacks import invariants
+from callbacks import invariants, retention
 from callbacks.models import Callback
 from callbacks.outcomes import settle
+from callbacks.retention import KEPT_FOR
 from notify import testing
 from notify.alerts import close_alert, raise_alert
 from notify.models import Notification
@@ -66,3 +67,20 @@ def test_given_up_callbacks_need_an_open_alert(service):
     assert invariants.run(now=NOW) == []
     close_alert("callback-exhausted", "endpoint 1", now=NOW)
     assert len(invariants.run(now=NOW)) == 1
+
+
+@pytest.mark.parametrize(("age", "found"), [(-SECOND, 1), (0 * SECOND, 1), (SECOND, 0)])
+def test_a_status_reached_longer_ago_than_callbacks_are_kept_says_nothing(service, age, found):
+    """Its callback may have gone by its own thirty days while the message is kept for ninety."""
+    old = NOW - KEPT_FOR
+    Callback.objects.update(created_at=old - timedelta(days=30))  # one that is kept: it was never finished
+    testing.make_notification(service=service, status="delivered", created_at=old - 9 * SECOND, updated_at=old - age)
+    assert len(invariants.run(now=NOW)) == found
+
+
+def test_what_retention_takes_of_the_callbacks_breaks_nothing(service):
+    later = NOW + KEPT_FOR + SECOND
+    Callback.objects.all().move_to(Callback.Status.DELIVERED, now=NOW, delivered_at=NOW)
+    settle([Move(testing.make_notification(service=service).pk, "delivered")], now=NOW + SECOND)
+    assert retention.run([], now=later, kind="") == 1
+    assert invariants.run(now=later) == []

@@ -94,7 +94,7 @@ def test_callbacks_go_by_their_own_thirty_days_and_hold_nothing_back():
     Callback.objects.create(
         endpoint=endpoint, notification_id=notification.pk, notification_status="x", payload=b"", due_at=OLD
     )
-    assert deletion.delete_past_retention(now=NOW) == {"deleted": 1, "callbacks": 2}
+    assert deletion.delete_past_retention(now=NOW) == {"deleted": 1, "callbacks": 2, "unfinished": 0}
     assert set(Callback.objects.values_list("status", flat=True)) == {"delivered", "pending"}
 
 

@@ -60,6 +60,22 @@ def test_one_record_per_day_and_channel_once_and_the_same_id_after_a_change(plat
     assert first["_id"] == second["_id"]
 
 
+def test_when_time_is_up_the_next_run_goes_on(platform, settings):
+    settings.LOOP_FOR = timedelta(0)
+    for age in (2, 1):
+        total(NOW.date() - timedelta(days=age))
+    assert [performance_platform.push(now=NOW) for _ in range(3)] == [1, 1, 0]
+    assert [record["_timestamp"][:10] for record in platform.seen] == ["2026-11-22", "2026-11-23"]
+
+
+def test_nothing_is_said_of_letters_and_ten_seconds(platform):
+    total(date(2026, 11, 23), notification_type="letter")
+    performance_platform.push(now=NOW)
+    (record,) = platform.seen
+    assert record["count"] == 4
+    assert (record["sent_within_ten_seconds"], record["sent_within_ten_seconds_share"]) == (None, None)
+
+
 @pytest.mark.parametrize(("age", "alerts"), [(2, 0), (3, 1)])
 def test_a_failure_is_kept_and_alerted_in_the_third_night(platform, age, alerts):
     platform.answer = 503

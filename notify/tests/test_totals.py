@@ -77,14 +77,34 @@ def test_a_thinned_total_stays_even_where_retention_became_longer():
     assert len(totals.kept(day, today=day)) == 1
 
 
-def test_due_are_yesterday_days_without_a_run_and_days_that_were_not_settled():
-    row = message(NOW - timedelta(days=20))
+def test_due_are_yesterday_days_with_messages_and_no_total_and_days_that_were_not_settled():
+    template = make_template()
+    today = date(2026, 10, 28)
     for age, counts in {20: {"sending": 1}, 15: {"delivered": 1}, 4: {"sent": 2}}.items():
-        day = date(2026, 10, 28) - timedelta(days=age)
-        DailyTotal.objects.create(day=day, service=row.service, notification_type="sms", counts=counts)
-    assert [day.isoformat() for day in totals.days_due(now=NOW)] == [
-        "2026-10-08", "2026-10-25", "2026-10-26", "2026-10-27",
-    ]  # fmt: skip
+        day = today - timedelta(days=age)
+        DailyTotal.objects.create(day=day, service=template.service, notification_type="sms", counts=counts)
+    for age in (92, 91, 20, 17, 4, 3):  # 17: a gap before the newest day that is stored
+        message(local_day(today - timedelta(days=age))[0], template)
+    assert [(today - day).days for day in totals.days_due(now=NOW)] == [91, 20, 17, 3, 1]
+
+
+def test_a_gap_is_made_good_once():
+    message(NOW - timedelta(days=5))
+    totals.store_due(now=NOW - timedelta(days=7))
+    message(NOW - timedelta(days=2))
+    totals.store_day(date(2026, 10, 26), judged_on=date(2026, 10, 27))
+    assert totals.store_due(now=NOW) == {"found": 2, "repaired": 1}
+    assert totals.store_due(now=NOW) == {"found": 1, "repaired": 0}
+
+
+@pytest.mark.parametrize("day", [date(2026, 10, 25), date(2026, 3, 29)])
+def test_the_days_the_clocks_change_are_found_from_their_first_to_their_last_second(day):
+    start, end = local_day(day)
+    for moment in (start, end - SECOND):
+        assert totals._with_messages([day]) == []
+        row = message(moment)
+        assert totals._with_messages([day - timedelta(days=1), day, day + timedelta(days=1)]) == [day]
+        row.delete()
 
 
 def test_the_first_run_stores_every_day_there_is_and_an_empty_house_only_yesterday():
