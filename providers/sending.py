@@ -73,7 +73,7 @@ class Sending:
         if Pause.objects.on().exists():
             return []
         with transaction.atomic():
-            carrying = {kind: list(Provider.objects.carrying(kind)) for kind in Notification.SENT_BY_LOOP}
+            carrying = Provider.objects.carrying_each(Notification.SENT_BY_LOOP)
             able = [kind for kind, providers in carrying.items() if choose(providers, 1)]
             if not able:
                 return []
@@ -175,7 +175,7 @@ def _carry(until: float) -> int:
 
 def able_types() -> list[str]:
     """Return the channels for which some provider may carry a message."""
-    return [kind for kind in Notification.SENT_BY_LOOP if choose(list(Provider.objects.carrying(kind)), 1)]
+    return [kind for kind, able in Provider.objects.carrying_each(Notification.SENT_BY_LOOP).items() if choose(able, 1)]
 
 
 def judge_providers(*, now: datetime) -> None:
