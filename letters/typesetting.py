@@ -2,7 +2,7 @@
 
 The compiler sees no system fonts, no packages and no file but its own template and the letter's data; the same data
 always give the same bytes. Data go in as a file that only the compiler sees, not as `sys_inputs`: those are a part of
-typst's standard library, which is built and hashed anew for every change of them, at two fifths of a letter's time.
+typst's standard library, which is built and hashed anew for every change of them, at about a fifth of a letter's time.
 """
 
 import json

@@ -87,6 +87,22 @@ def insert_lines(
     return count, keys or []
 
 
+def lock_in_order(model: type[models.Model], keys: Sequence[Any], column: str) -> dict[Any, Any]:
+    """Lock the rows of these keys in the keys' order, inside atomic(). Returns {key: value of the column}.
+
+    Rows come back by their place among the keys: a UUID takes twenty times as long to read as a number.
+    """
+    quote, pk = connection.ops.quote_name, model._meta.pk
+    sql = (
+        f"SELECT v.place, n.{quote(model._meta.get_field(column).column)} "  # noqa: S608  (names come from the model)
+        f"FROM unnest(%s::{pk.rel_db_type(connection)}[]) WITH ORDINALITY AS v(key, place) "
+        f"JOIN {quote(model._meta.db_table)} n ON n.{quote(pk.column)} = v.key ORDER BY v.key FOR UPDATE OF n"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [_array(pk, keys)])
+        return {keys[place - 1]: value for place, value in cursor.fetchall()}
+
+
 def update_each(
     model: type[models.Model],
     keys: Sequence[Any],

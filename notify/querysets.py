@@ -30,7 +30,8 @@ _FAIR = """
         SELECT n.id, n.due_at, n.notification_type FROM notify_notification n
         WHERE n.service_id = active.id AND n.status = 'created' AND n.due_at <= %(now)s AND n.claimed_at IS NULL
         AND n.notification_type = ANY(%(types)s)
-        ORDER BY n.due_at LIMIT %(each)s {lock}
+        ORDER BY n.due_at
+        LIMIT coalesce(%(each)s, ceil(%(limit)s::numeric / (SELECT count(*) FROM active))::bigint) {lock}
     ) due ORDER BY row_number() OVER (PARTITION BY active.id ORDER BY due.due_at), {tie} LIMIT %(limit)s
 """
 
@@ -103,12 +104,14 @@ class NotificationQuerySet(States):
 
         A first pass takes an equal part from every service that waits; a second fills what is left.
         """
-        kinds: dict[uuid.UUID, str] = {}
-        for each in (max(1, limit // 10), limit):
-            if len(kinds) < limit:
-                found = self._fair(now=now, each=each + len(kinds), limit=limit + len(kinds), types=types, lock=True)
-                kinds |= {key: kind for key, _, kind in found}
+        kinds = self._kinds(now=now, each=None, limit=limit, types=types)
+        if 0 < len(kinds) < limit:  # the second finds those of the first again
+            kinds |= self._kinds(now=now, each=limit, limit=limit + len(kinds), types=types)
         return dict(islice(kinds.items(), limit))
+
+    def _kinds(self, *, now: datetime, each: int | None, limit: int, types: Sequence[str]) -> dict[uuid.UUID, str]:
+        found = self._fair(now=now, each=each, limit=limit, types=types, lock=True)
+        return {key: kind for key, _, kind in found}
 
     def next_due(self, *, before: datetime, types: Sequence[str]) -> datetime | None:
         """When the first unclaimed row that is due before a moment is due; None when there is none."""
@@ -116,8 +119,9 @@ class NotificationQuerySet(States):
         return found[0][1] if found else None
 
     def _fair(
-        self, *, now: datetime, each: int, limit: int, types: Sequence[str], lock: bool
+        self, *, now: datetime, each: int | None, limit: int, types: Sequence[str], lock: bool
     ) -> list[tuple[uuid.UUID, datetime, str]]:
+        # each: rows of one service; None means an equal part of the limit.
         # Of services that wait alike, chance decides who is first: one with old messages would win every small claim.
         sql = _FAIR.format(lock="FOR UPDATE SKIP LOCKED" if lock else "", tie="random()" if lock else "due.due_at")
         with connection.cursor() as cursor:

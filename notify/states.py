@@ -51,8 +51,7 @@ class StateQuerySet(models.QuerySet):
         if len({move.pk for move in moves}) < len(moves):
             raise ValueError(f"{self.model.__name__}: a key is named twice in one call of move_each().")
         with transaction.atomic():
-            rows = self.model._base_manager.filter(pk__in=bulk.among(move.pk for move in moves)).order_by("pk")
-            before = dict(rows.select_for_update().values_list("pk", "status"))
+            before = bulk.lock_in_order(self.model, [move.pk for move in moves], "status")
             moved: set[Any] = set()
             for group in _alike(moves):
                 moved |= _update_group(self.model, group, now)

@@ -1,5 +1,6 @@
 """Conditions on providers and receipts, each written once."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Self
 
@@ -16,6 +17,13 @@ class ProviderQuerySet(models.QuerySet):
     def carrying(self, notification_type: str) -> Self:
         """Switched on for this channel, in a stable order."""
         return self.filter(notification_type=notification_type, active=True).order_by("identifier")
+
+    def carrying_each(self, notification_types: Iterable[str]) -> dict[str, list]:
+        """Those carrying each of the channels, by channel, in one query."""
+        found: dict[str, list] = {kind: [] for kind in notification_types}
+        for provider in self.filter(notification_type__in=list(found), active=True).order_by("identifier"):
+            found[provider.notification_type].append(provider)
+        return found
 
     def locked(self, notification_type: str) -> list:
         """Lock all of a channel, in the order the rules lock them: until the transaction ends, nobody changes one.

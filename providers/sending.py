@@ -73,7 +73,7 @@ class Sending:
         if Pause.objects.on().exists():
             return []
         with transaction.atomic():
-            carrying = {kind: self.backends.able(kind) for kind in Notification.SENT_BY_LOOP}
+            carrying = self.backends.able_each(Notification.SENT_BY_LOOP)
             able = [kind for kind, providers in carrying.items() if providers]
             if not able:
                 return []

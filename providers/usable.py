@@ -5,6 +5,7 @@ nothing: its messages wait without using up tries, or go by another provider tha
 """
 
 import logging
+from collections.abc import Iterable
 from datetime import datetime
 
 from notify.alerts import close_alert, close_others, raise_alert
@@ -39,18 +40,20 @@ class Backends:
             return f"its backend carries {found.notification_type} only"
         return found.problem
 
-    def able(self, notification_type: str) -> list[Provider]:
-        """Return the providers that may be given messages now: switched on, and they can be used.
+    def able_each(self, notification_types: Iterable[str]) -> dict[str, list[Provider]]:
+        """Return the providers that may be given messages now, by channel: switched on, and they can be used.
 
         One that is switched on alone needs no share; of several one without a share gets nothing, even where the
         others cannot be used.
         """
-        on = list(Provider.objects.carrying(notification_type))
-        return [provider for provider in on if (provider.share or len(on) == 1) and not self.problem(provider)]
+        return {
+            kind: [one for one in on if (one.share or len(on) == 1) and not self.problem(one)]
+            for kind, on in Provider.objects.carrying_each(notification_types).items()
+        }
 
     def able_types(self) -> list[str]:
         """Return the channels for which some provider may carry a message."""
-        return [kind for kind in Notification.SENT_BY_LOOP if self.able(kind)]
+        return [kind for kind, able in self.able_each(Notification.SENT_BY_LOOP).items() if able]
 
     def close(self) -> None:
         """Close what the backends held open between messages."""

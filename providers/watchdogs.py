@@ -79,7 +79,7 @@ def _why(kind: str, *, now: datetime) -> str:
     """Say why messages of this channel wait."""
     if Pause.objects.on().exists():
         return "all sending is paused"
-    if not Backends().able(kind):
+    if not Backends().able_each([kind])[kind]:
         return "no provider of that type is active with a share above 0 and can be used"
     if any(provider.is_held(now) for provider in Provider.objects.carrying(kind).defer("config")):
         return "a backlog, while shares are held by hand"

@@ -147,6 +147,23 @@ def test_a_row_that_no_longer_has_the_checked_value_is_left_alone(three):
     assert set(Alert.objects.filter(message="new").values_list("pk", flat=True)) == moved
 
 
+@pytest.mark.parametrize(("stored", "asked", "moves"), [(None, None, True), (NOW, NOW, True), (NOW, None, False),
+                                                        (None, NOW, False)])  # fmt: skip
+def test_a_checked_value_that_is_the_same_for_all_is_held_against_each_row(three, stored, asked, moves):
+    Alert.objects.filter(pk=three[1]).update(snoozed_until=stored)
+    kept = [key for key in three if key != three[1]] if asked is None else []
+    written = {"message": ["a", "b", "c"]}
+    moved = bulk.update_each(Alert, three, written, checked={"snoozed_until": [asked] * 3})
+    assert moved == set(kept) | ({three[1]} if moves else set())
+
+
+def test_rows_are_locked_with_their_values_and_unknown_keys_left_out(three):
+    with transaction.atomic():
+        asked = [three[2], new_id(), three[0]]
+        assert bulk.lock_in_order(Alert, asked, "scope") == {three[2]: "2", three[0]: "0"}
+        assert bulk.lock_in_order(Alert, [], "scope") == {}
+
+
 def test_a_further_condition_is_held_against_each_row(three):
     only = ("n.scope || v.message = ANY(%s)", [["0x", "1y", "2x"]])
     assert bulk.update_each(Alert, three, {"message": ["x", "x", "x"]}, only=only) == {three[0], three[2]}

@@ -96,6 +96,16 @@ def test_many_backlogs_do_not_delay_another_services_few(db):
     assert few.pk in claim(20)
 
 
+def test_waiting_services_share_a_claim_alike_in_one_pass(db, django_assert_num_queries):
+    mine = []
+    for _ in range(3):
+        template = testing.make_template()
+        mine.append({testing.make_notification(template=template, due_at=NOW).pk for _ in range(6)})
+    with django_assert_num_queries(3):  # with the savepoint's two
+        keys = set(claim(12))
+    assert [len(keys & each) for each in mine] == [4, 4, 4]
+
+
 def test_what_few_services_leave_is_filled_up(db):
     template = testing.make_template()
     rows = [testing.make_notification(template=template, due_at=NOW - number * SECOND).pk for number in range(20)]

@@ -116,7 +116,7 @@ def test_rows_are_locked_in_key_order_before_they_are_written(db, django_assert_
     row = testing.make_notification()
     with django_assert_num_queries(4) as queries:  # with the savepoint's two
         Notification.objects.move_each([Move(row.pk, "sending")], now=NOW)
-    assert re.search(r'SELECT "notify_notification"."id" .* ORDER BY 1 ASC FOR UPDATE$', queries[1]["sql"])
+    assert re.search(r'^SELECT v.place, n."status" .* ORDER BY v.key FOR UPDATE OF n$', queries[1]["sql"])
 
 
 def test_five_hundred_rows_take_two_statements(db, django_assert_max_num_queries):

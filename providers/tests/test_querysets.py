@@ -47,3 +47,13 @@ def test_due_means_not_applied_and_not_parked_for_later_the_oldest_first():
 def test_unapplied_counts_the_parked_ones_too():
     labels = make_receipts({"parked": (NOW + SECOND, None), "due": (NOW, None), "applied": (NOW, NOW)})
     assert {labels[receipt.pk] for receipt in Receipt.objects.unapplied()} == {"parked", "due"}
+
+
+def test_carrying_each_says_the_same_of_every_channel_in_one_query(django_assert_num_queries):
+    make_provider("mmg")
+    make_provider("firetext", share=0)
+    make_provider("other", active=False)
+    with django_assert_num_queries(1):
+        found = Provider.objects.carrying_each(["sms", "email"])
+    assert found == {kind: list(Provider.objects.carrying(kind)) for kind in ("sms", "email")}
+    assert [provider.identifier for provider in found["sms"]] == ["firetext", "mmg"]

@@ -1,11 +1,12 @@
 """Who carries the next message."""
 
 from collections import Counter
+from uuid import UUID
 
 import pytest
 
 from providers.models import Provider
-from providers.shares import choose
+from providers.shares import choose, choose_each
 
 
 def providers(**shares):
@@ -39,3 +40,13 @@ def test_shares_are_weights_and_need_not_add_up_to_a_hundred():
 
 def test_each_message_is_chosen_for_anew():
     assert names(choose(providers(mmg=50, firetext=50), 200)) == {"mmg", "firetext"}
+
+
+def test_each_message_gets_a_provider_of_its_own_channel():
+    carrying = {"sms": providers(mmg=50, firetext=0), "email": providers(ses=1)}
+    kinds = {UUID(int=number): "email" if number % 3 else "sms" for number in range(12)}
+    chosen = choose_each(kinds, carrying)
+    assert {key: provider.identifier for key, provider in chosen.items()} == {
+        key: "ses" if kind == "email" else "mmg" for key, kind in kinds.items()
+    }
+    assert choose_each({}, carrying) == {}
