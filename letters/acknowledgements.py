@@ -6,7 +6,8 @@ It leaves files `acknowledgements/<any name>.csv` in the storage `postal`, witho
 
 The outcome is `accepted`, or its reason for not accepting. It writes a file under another ending and renames it when it
 is whole. A file that was read lies in `acknowledgements/read/`; one with a line that makes no sense stays where it is,
-is named in an alert, and is read again at the next look. Reading a file twice changes nothing.
+is named in an alert, and is read again at the next look. Reading a file twice changes nothing. Where it says nothing, a
+person may (`mark_acknowledged`).
 """
 
 import csv
@@ -14,10 +15,12 @@ import io
 import logging
 import posixpath
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
 from django.core.files.storage import Storage
+from django.db import transaction
 
 from letters import postal
 from letters.models import PrintFile
@@ -76,10 +79,31 @@ def read_acknowledgements(*, now: datetime) -> dict[str, int]:
             continue
         acknowledged += sum(_apply(line, files[line.name], now=now) for line in lines)
         postal.move(storage, path, posixpath.join(READ, name))
-    if not PrintFile.objects.unacknowledged().exists():  # the nightly check opens it, and names those that are left
-        close_alert(UNACKNOWLEDGED, "letters", now=now)
+    _close_unacknowledged(now=now)
     _tell_unreadable(stays, now=now)
     return {"acknowledged": acknowledged, "unreadable": len(stays)}
+
+
+def mark_acknowledged(keys: Iterable[int], words: str, *, now: datetime) -> list[PrintFile]:
+    """Take a person's word that the postal provider has these zips; returns those that were not acknowledged before.
+
+    Only zips that were handed over. words: who says so and why, kept with each. now: aware UTC. Their alerts close.
+    """
+    with transaction.atomic():
+        handed_over = PrintFile.objects.filter(uploaded_at__isnull=False, acknowledged_at__isnull=True)
+        files = list(handed_over.filter(pk__in=keys).order_by("pk").select_for_update())
+        marked = handed_over.filter(pk__in=[file.pk for file in files])
+        marked.update(acknowledged_at=now, acknowledgement=words[:300])
+        named = Alert.objects.open().filter(kind=MISMATCH, scope__in=[file.name for file in files])
+        named.update(resolved_at=now)
+        _close_unacknowledged(now=now)
+    return files
+
+
+def _close_unacknowledged(*, now: datetime) -> None:
+    """Close the alert with the last zip; the nightly check opens it, and names those that are left."""
+    if not PrintFile.objects.unacknowledged().exists():
+        close_alert(UNACKNOWLEDGED, "letters", now=now)
 
 
 def _waiting(storage: Storage) -> list[str]:

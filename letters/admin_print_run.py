@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from letters.admin_actions import PrintFileActions
 from letters.forecast import forecast
 from letters.holding import hold_letters, release_letters
 from letters.models import BankHoliday, Letter, LetterHold, PrintFile, PrintRun
@@ -133,7 +134,7 @@ class PrintRunAdmin(ReadOnlyAdmin):
 
 
 @admin.register(PrintFile)
-class PrintFileAdmin(ReadOnlyAdmin):
+class PrintFileAdmin(PrintFileActions):
     """The zips that went to the postal provider."""
 
     list_display = ("name", "print_run", "state", "letter_count", "sheet_count", "shown_size", "uploaded_at")

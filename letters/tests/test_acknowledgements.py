@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from letters.acknowledgements import read_acknowledgements
+from letters.acknowledgements import mark_acknowledged, read_acknowledgements
 from letters.models import PrintFile, PrintRun
 from letters.tests.storages import use_folders
 from notify.alerts import raise_alert
@@ -119,4 +119,31 @@ def test_the_alert_about_zips_nobody_acknowledged_closes_with_the_last_of_them_a
     read(folder, f"A.zip,12,{SHA},accepted")
     assert open_alerts().keys() == {"print-files-unacknowledged"}
     read(folder, f"B.zip,12,{SHA},accepted", name="b.csv")
+    assert open_alerts() == {}
+
+
+def test_a_persons_word_marks_a_zip_once_and_closes_what_was_said_of_it(folder, file):
+    raise_alert("print-files-unacknowledged", "letters", "x", now=NOW)
+    read(folder, f"A.zip,11,{SHA},accepted\n")
+    assert set(open_alerts()) == {"print-files-unacknowledged", "acknowledgement-mismatch"}
+    assert mark_acknowledged([file.pk], "marked by ann: asked them", now=NOW) == [file]
+    file.refresh_from_db()
+    assert (file.acknowledged_at, file.acknowledgement) == (NOW, "marked by ann: asked them")
+    assert open_alerts() == {}
+    assert mark_acknowledged([file.pk], "marked by bob: too", now=NOW) == []
+    file.refresh_from_db()
+    assert file.acknowledgement == "marked by ann: asked them"
+
+
+def test_a_zip_that_was_not_handed_over_is_not_marked_and_the_alert_stays_for_others(file):
+    other = PrintFile.objects.create(
+        print_run=file.print_run, sequence=2, name="B.zip", sha256=SHA, size=1, letter_count=1, uploaded_at=NOW
+    )
+    packed = PrintFile.objects.create(
+        print_run=file.print_run, sequence=3, name="C.zip", sha256=SHA, size=1, letter_count=1
+    )
+    raise_alert("print-files-unacknowledged", "letters", "x", now=NOW)
+    assert mark_acknowledged([file.pk, packed.pk], "x", now=NOW) == [file]
+    assert set(open_alerts()) == {"print-files-unacknowledged"}
+    assert mark_acknowledged([other.pk], "x", now=NOW) == [other]
     assert open_alerts() == {}
