@@ -69,7 +69,7 @@ def frozen(house: House, chance: random.Random, *, rows: int, kills: int) -> Tol
 
 def told_to_stop(house: House, chance: random.Random, *, rows: int, kills: int) -> Told:
     """Tell the worker to stop: it finishes what is on the wire, leaves no lease behind and is gone in time."""
-    line = Line(house, rows, policy="hold", simulator=("--answer-delay", "0.5"))
+    line = Line(house, rows, policy="hold", simulator=("--answer-delay", "0.2"))
     worker = line.start_worker()
     slowest, on_wire = 0.0, 0
     for turn in range(2):

@@ -25,7 +25,7 @@ from notify.schedule import QUEUES
 
 ROWS = 200
 ON_WIRE = 5 * 2  # SENDING_CONCURRENCY × LOOP_SLOTS below
-WAIT = 45.0  # seconds until a wait has failed
+WAIT = 120.0  # seconds until a wait has failed; costs nothing where all is well
 QUICK = {  # a killed worker's rows are free after seconds, and rows are written in several chunks
     "SENDING_CONCURRENCY": "5",
     "LOOP_SLOTS": "2",
