@@ -3,6 +3,7 @@
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.widgets import AdminTextInputWidget
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -72,6 +73,7 @@ class ReasonForm(forms.Form):
 
     reason = forms.CharField(
         max_length=200,
+        widget=AdminTextInputWidget,
         help_text="How you know that the postal provider has them, such as whom you asked. It is kept with each zip.",
     )
 
