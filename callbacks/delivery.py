@@ -15,7 +15,7 @@ from django.db import connection, transaction
 
 from callbacks import client
 from callbacks.models import Callback, Endpoint
-from callbacks.payloads import open_payload
+from callbacks.payloads import open_payload, readable_token
 from notify.alerts import close_gone, raise_alert
 from notify.crypto import Unreadable
 from notify.loops import Due, flow, in_slots
@@ -87,9 +87,11 @@ class Delivery:
             return []
         rows = list(Callback.objects.filter(pk__in=keys).order_by("due_at", "pk"))
         self._on_wire.update(row.endpoint_id for row in rows)
-        endpoints = Endpoint.objects.filter(pk__in={row.endpoint_id for row in rows}).only("signing_secrets")
-        secrets = {endpoint.pk: _secrets(endpoint) for endpoint in endpoints}
-        return [Claimed(row, _opened(row), secrets[row.endpoint_id]) for row in rows]
+        endpoints = Endpoint.objects.filter(pk__in={row.endpoint_id for row in rows}).only(
+            "bearer_token", "signing_secrets"
+        )
+        own = {endpoint.pk: (endpoint, _secrets(endpoint)) for endpoint in endpoints}
+        return [Claimed(row, _opened(row, own[row.endpoint_id][0]), own[row.endpoint_id][1]) for row in rows]
 
     async def act(self, item: Claimed, session: Any) -> client.Answer:
         """Send one callback."""
@@ -132,11 +134,14 @@ def close_exhausted(*, now: datetime) -> None:
     close_gone(EXHAUSTED, lambda: [_scope(endpoint) for endpoint in left], now=now)
 
 
-def _opened(callback: Callback) -> dict[str, Any] | None:
+def _opened(callback: Callback, endpoint: Endpoint) -> dict[str, Any] | None:
     try:
-        return open_payload(callback.payload)
+        opened = open_payload(callback.payload)
     except Unreadable:
         return None
+    if opened["token"] is None:  # it could not be read when the status changed
+        opened["token"] = readable_token(endpoint)
+    return None if opened["token"] is None else opened
 
 
 def _secrets(endpoint: Endpoint) -> list[str] | None:

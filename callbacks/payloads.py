@@ -21,15 +21,24 @@ _to_json = json.JSONEncoder(ensure_ascii=False).encode
 def seal_payload(notification: Any, endpoint: Endpoint) -> bytes:
     """Return the encrypted callback: body, address and token as they are now.
 
-    notification: a Notification, or a named row of its READ columns as values_list() gives it.
+    notification: a Notification, or a named row of its READ columns as values_list() gives it. A token whose key is
+    lost is left None for the delivery to look up: one endpoint's trouble must not take back everybody's changes.
     """
-    sealed = {"url": endpoint.url, "token": endpoint.bearer_token, "body": body(notification)}
+    sealed = {"url": endpoint.url, "token": readable_token(endpoint), "body": body(notification)}
     return crypto.encrypt(_to_json(sealed).encode())
 
 
 def open_payload(payload: bytes) -> dict[str, Any]:
     """Return url, token and body of a sealed callback; raises crypto.Unreadable."""
     return json.loads(crypto.decrypt(payload))
+
+
+def readable_token(endpoint: Endpoint) -> str | None:
+    """Return the endpoint's bearer token, or None where its key is lost."""
+    try:
+        return endpoint.bearer_token
+    except crypto.Unreadable:
+        return None
 
 
 def body(notification: Any) -> dict[str, Any]:

@@ -12,9 +12,12 @@ from standardwebhooks.webhooks import Webhook
 from callbacks import delivery
 from callbacks.forms import EndpointForm
 from callbacks.models import Callback, Endpoint
+from callbacks.outcomes import settle
 from callbacks.payloads import body
 from callbacks.tasks import deliver_due_callbacks
+from notify import testing
 from notify.models import Notification
+from notify.states import Move
 
 SECOND = timedelta(seconds=1)
 OLD, NEW = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
@@ -118,6 +121,20 @@ def test_an_endpoint_whose_secrets_cannot_be_opened_holds_up_no_other_and_can_be
     form.cleaned_data = {"token": "another", "signing_secret": NEW}
     form.write_secrets(broken.endpoint)
     assert NEW in broken.endpoint.signing_secrets
+
+
+def test_a_change_while_the_token_cannot_be_opened_is_told_once_it_is_mended(receiver, hasty, db):
+    broken, whole = (testing.make_endpoint(url=receiver.url(path)) for path in ("broken", "whole"))
+    rows = [testing.make_notification(service=one.service) for one in (broken, whole)]
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE callbacks_endpoint SET bearer_token = 'damaged' WHERE id = %s", [broken.pk])
+    assert len(settle([Move(row.pk, "delivered") for row in rows], now=timezone.now())) == 2
+    assert delivery.deliver_due() == 2
+    assert receiver.paths() == ["whole"]
+    Endpoint.objects.filter(pk=broken.pk).update(bearer_token="mended")
+    Callback.objects.filter(status="pending").update(due_at=timezone.now())
+    assert delivery.deliver_due() == 1
+    assert receiver.received[-1].headers["Authorization"] == "Bearer mended"
 
 
 def test_a_hanging_receiver_does_not_hold_up_the_others(receiver, waiting, settings):

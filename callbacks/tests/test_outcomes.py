@@ -3,14 +3,14 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from django.db import connection
+from django.db import IntegrityError, connection
 
 from callbacks import outcomes
 from callbacks.models import Callback
 from callbacks.payloads import open_payload
 from notify import testing
 from notify.bulk import cell
-from notify.crypto import Unreadable, search_hash
+from notify.crypto import search_hash
 from notify.fields import new_id
 from notify.models import Notification
 from notify.states import Move
@@ -116,16 +116,16 @@ def test_of_several_endpoints_the_active_one_of_the_own_service_is_told(endpoint
     }
 
 
-def spoil(endpoint) -> None:
-    """Make the endpoint's stored token unreadable, so that building its callback fails."""
+def refuse_callbacks() -> None:
+    """Make the database refuse every new callback until the test ends."""
     with connection.cursor() as cursor:
-        cursor.execute("UPDATE callbacks_endpoint SET bearer_token = 'rubbish' WHERE id = %s", [endpoint.pk])
+        cursor.execute("ALTER TABLE callbacks_callback ADD CONSTRAINT refused CHECK (false) NOT VALID")
 
 
-def test_a_callback_that_cannot_be_built_takes_the_move_back(endpoint, make):
+def test_a_callback_that_cannot_be_written_takes_the_move_back(endpoint, make):
     rows = [make(), make()]
-    spoil(endpoint)
-    with pytest.raises(Unreadable):
+    refuse_callbacks()
+    with pytest.raises(IntegrityError):
         outcomes.settle([Move(row.pk, "delivered") for row in rows], now=NOW)
     assert set(Notification.objects.values_list("status", "updated_at")) == {("created", None)}
     assert told() == []
@@ -239,9 +239,9 @@ def test_inserting_nothing_inserts_nothing(db):
     assert outcomes.settle_new(COLUMNS, [], born_final=[], now=NOW) == 0
 
 
-def test_rows_born_final_whose_callback_cannot_be_built_are_not_inserted(endpoint):
+def test_rows_born_final_whose_callback_cannot_be_written_are_not_inserted(endpoint):
     template, key = testing.make_template(endpoint.service), new_id()
-    spoil(endpoint)
-    with pytest.raises(Unreadable):
+    refuse_callbacks()
+    with pytest.raises(IntegrityError):
         outcomes.settle_new(COLUMNS, [line(template, key, "validation-failed")], born_final=[key], now=NOW)
     assert not Notification.objects.exists()
