@@ -100,11 +100,11 @@ def test_callbacks_go_by_their_own_thirty_days_and_hold_nothing_back():
 
 def test_batches_go_on_until_nothing_is_left_without_a_query_per_row(monkeypatch, django_assert_max_num_queries):
     template = make_template()
-    for _ in range(20):
+    for _ in range(80):
         old(template=template)
-    monkeypatch.setattr(deletion, "BATCH", 10)
-    with django_assert_max_num_queries(50):
-        assert run() == 20
+    monkeypatch.setattr(deletion, "BATCH", 40)
+    with django_assert_max_num_queries(55):
+        assert run() == 80
 
 
 def test_a_worker_that_is_told_to_stop_stops_between_batches(monkeypatch):
