@@ -1,5 +1,6 @@
 """A change by hand holds the whole channel, and nothing is overwritten that changed meanwhile."""
 
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -124,6 +125,7 @@ def test_the_last_two_providers_cannot_be_switched_off_by_two_people_at_once(dja
 @pytest.mark.django_db(transaction=True)
 def test_a_rule_waits_for_the_change_that_is_being_stored_and_then_sees_its_hold():
     make_provider("mmg"), make_provider("firetext")
+    locked = threading.Event()
     template = make_template()
     for _ in range(10):
         make_notification(template=template, status="sending", provider_name="mmg", sent_at=NOW - 300 * SECOND)
@@ -132,11 +134,16 @@ def test_a_rule_waits_for_the_change_that_is_being_stored_and_then_sees_its_hold
         with transaction.atomic():
             rows = Provider.objects.locked("sms")
             mmg = next(row for row in rows if row.identifier == "mmg")
+            locked.set()
             wait_for_waiter()
             manual.record_change(
                 mmg, before=50, after=80, reason="x", held_until=NOW + HOUR, by=None, now=NOW - 3600 * SECOND
             )
             Provider.objects.filter(pk=mmg.pk).update(share=80)
+
+    def rule():
+        locked.wait(60)
+        return switching.switch_on_slow_delivery(now=NOW)
 
     def wait_for_waiter():
         with connection.cursor() as cursor:
@@ -146,7 +153,7 @@ def test_a_rule_waits_for_the_change_that_is_being_stored_and_then_sees_its_hold
                 if cursor.fetchone()[0]:
                     return
 
-    _, found = together(change, lambda: switching.switch_on_slow_delivery(now=NOW))
+    _, found = together(change, rule)
     assert found["repaired"] == 0
     assert dict(Provider.objects.values_list("identifier", "share")) == {"mmg": 80, "firetext": 50}
 
