@@ -131,10 +131,6 @@ def update_each(
     source = ", ".join(f"%s::{field.rel_db_type(connection)}[]" for field in fields.values())
     sets = [f"{quote(meta.get_field(name).column)} = v.{quote(name)}" for name in written]
     sets += [f"{quote(meta.get_field(name).column)} = %s" for name in alike]
-    written_alike, checked_alike = (
-        [meta.get_field(name).get_db_prep_save(value, connection) for name, value in columns.items()]
-        for columns in (alike, same_before)
-    )
     wheres = [f"n.{quote(meta.pk.column)} = v.key"]
     wheres += [f"n.{quote(meta.get_field(n).column)} IS NOT DISTINCT FROM v.{quote(f'old_{n}')}" for n in checked]
     wheres += [f"n.{quote(meta.get_field(n).column)} IS NOT DISTINCT FROM %s" for n in same_before]
@@ -145,8 +141,13 @@ def update_each(
         f"WHERE {' AND '.join([*wheres, condition])} RETURNING v.place"
     )
     with connection.cursor() as cursor:
-        cursor.execute(sql, [*written_alike, *arrays, *checked_alike, *parameters])
+        cursor.execute(sql, [*_prepared(model, alike), *arrays, *_prepared(model, same_before), *parameters])
         return {keys[place - 1] for (place,) in cursor.fetchall()}
+
+
+def _prepared(model: type[models.Model], values: Mapping[str, Any]) -> list[Any]:
+    """Return one parameter for each field name → value, as the database wants it."""
+    return [model._meta.get_field(name).get_db_prep_save(value, connection) for name, value in values.items()]
 
 
 def _array(field: models.Field, column: Sequence[Any]) -> Any:

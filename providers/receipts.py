@@ -111,7 +111,7 @@ def close_alerts(*, now: datetime) -> None:
 
 def _apply(entries: list[Entry], *, now: datetime) -> None:
     """Read, judge and write receipts that are locked, and settle their messages."""
-    providers = Provider.objects.in_bulk()  # once: its configuration is decrypted at every load
+    providers = Provider.objects.in_bulk()  # once: a configuration that was opened stays so
     entries.sort(key=lambda entry: entry.received_at)
     alerts: Alerts = {}
     reading.read(entries, providers, alerts, now=now)

@@ -1,7 +1,5 @@
 """The admin pages of alerts: lists by state, acknowledging, and who was told."""
 
-from datetime import UTC, datetime, timedelta
-
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
@@ -12,32 +10,9 @@ from django.utils import timezone
 
 from notify.alerts import raise_alert
 from notify.models import Alert
+from notify.tests.alert_pages import HOUR, LIST, NOON, SECOND, act, attend, history, listed, make
 
 pytestmark = pytest.mark.django_db
-LIST = "/admin/notify/alert/"
-NOON = datetime(2026, 7, 1, 11, 0, tzinfo=UTC)  # 12:00 in London
-HOUR, SECOND = timedelta(hours=1), timedelta(seconds=1)
-
-
-def make(scope="job 1", **fields):
-    return Alert.objects.create(kind="job-stalled", scope=scope, message="It stopped.", **fields)
-
-
-def listed(client, **query):
-    return sorted(alert.scope for alert in client.get(LIST, query).context["cl"].queryset)
-
-
-def act(client, name, *alerts, **more):
-    form = {"action": name, "_selected_action": [str(alert.pk) for alert in alerts], **more}
-    return client.post(LIST, form, follow=True).content.decode()
-
-
-def attend(client, alert, name, **form):
-    return client.post(reverse(f"admin:notify_alert_{name}", args=[alert.pk]), form, follow=True).content.decode()
-
-
-def history():
-    return list(LogEntry.objects.order_by("pk").values_list("object_id", "change_message"))
 
 
 def test_open_alerts_are_listed_first_and_acknowledged_once(admin_client):

@@ -1,41 +1,17 @@
 """Alerts put off until a time, from their list and from their page."""
 
-from datetime import UTC, datetime, time, timedelta
+from datetime import time, timedelta
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.urls import reverse
 from django.utils import timezone
 
 from notify.alerts import snooze
 from notify.clock import at_local, local_date
 from notify.models import Alert
+from notify.tests.alert_pages import HOUR, LIST, act, attend, history, make
 
 pytestmark = pytest.mark.django_db
-LIST = "/admin/notify/alert/"
-NOON = datetime(2026, 7, 1, 11, 0, tzinfo=UTC)  # 12:00 in London
-HOUR, SECOND = timedelta(hours=1), timedelta(seconds=1)
-
-
-def make(scope="job 1", **fields):
-    return Alert.objects.create(kind="job-stalled", scope=scope, message="It stopped.", **fields)
-
-
-def listed(client, **query):
-    return sorted(alert.scope for alert in client.get(LIST, query).context["cl"].queryset)
-
-
-def act(client, name, *alerts, **more):
-    form = {"action": name, "_selected_action": [str(alert.pk) for alert in alerts], **more}
-    return client.post(LIST, form, follow=True).content.decode()
-
-
-def attend(client, alert, name, **form):
-    return client.post(reverse(f"admin:notify_alert_{name}", args=[alert.pk]), form, follow=True).content.decode()
-
-
-def history():
-    return list(LogEntry.objects.order_by("pk").values_list("object_id", "change_message"))
 
 
 def test_snoozing_offers_nine_tomorrow_local_time(admin_client):
