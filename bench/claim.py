@@ -48,8 +48,8 @@ def claimed(*, words: bool) -> float:
     from providers.sending import Claimed, Sending
 
     class Unread(Sending):
-        def _build(self, notification: Any, provider: Any, begins_at: Any) -> Claimed:
-            return Claimed(notification, provider, Message("", "", "", ""))
+        def _build(self, row: Any, provider: Any, begins_at: Any) -> Claimed:
+            return Claimed(row, provider, Message("", "", "", ""))
 
     def run() -> None:
         work = Sending() if words else Unread()

@@ -36,7 +36,7 @@ def among(keys: Iterable[Any]) -> RawSQL:
 
     As a list each key is a parameter of its own, which Django and psycopg2 prepare one by one: 20 µs per key.
     """
-    return RawSQL("SELECT unnest(%s::uuid[])", [_uuids(keys)])
+    return RawSQL("SELECT unnest(%s::uuid[])", [uuids(keys)])
 
 
 def all_alike(values: Sequence[Any]) -> bool:
@@ -153,9 +153,10 @@ def _prepared(model: type[models.Model], values: Mapping[str, Any]) -> list[Any]
 def _array(field: models.Field, column: Sequence[Any]) -> Any:
     """Return a column's values as one parameter; UUIDs as text, which costs a fifth of preparing each of them."""
     if isinstance(field.target_field if field.is_relation else field, models.UUIDField):
-        return _uuids(column)
+        return uuids(column)
     return [field.get_db_prep_save(value, connection) for value in column]
 
 
-def _uuids(keys: Iterable[Any]) -> str:
+def uuids(keys: Iterable[Any]) -> str:
+    """Write keys (UUIDs, or their text) as one parameter for `%s::uuid[]`; None as NULL."""
     return "{" + ",".join(["NULL" if key is None else str(key) for key in keys]) + "}"

@@ -50,7 +50,7 @@ class StateQuerySet(models.QuerySet):
             return {}
         if len({move.pk for move in moves}) < len(moves):
             raise ValueError(f"{self.model.__name__}: a key is named twice in one call of move_each().")
-        with transaction.atomic():
+        with transaction.atomic(savepoint=False):
             before = bulk.lock_in_order(self.model, [move.pk for move in moves], "status")
             moved: set[Any] = set()
             for group in _alike(moves):

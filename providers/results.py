@@ -48,9 +48,8 @@ def note_late(moves: Iterable[Move]) -> None:
 
 def _accepted(item: Any, answer: Result, *, now: datetime) -> Move:
     notification = item.notification
-    abroad = notification.notification_type == NotificationType.SMS and is_international(
-        notification.recipient, settings.PHONE_REGION
-    )
+    is_sms = notification.notification_type == NotificationType.SMS
+    abroad = is_sms and is_international(item.message.recipient, settings.PHONE_REGION)
     status = Notification.Status.SENT if abroad else Notification.Status.SENDING
     fields = {
         "sent_at": now,

@@ -10,15 +10,17 @@ import random
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 
 from callbacks.outcomes import settle
+from notify import bulk
 from notify.alerts import raise_alert
+from notify.fields import Sealed
 from notify.loops import Due, flow, in_slots
 from notify.models import Notification, NotificationType, Service
 from providers import results, unknown
@@ -36,18 +38,46 @@ _CLAIM = """
     UPDATE notify_notification n
     SET claimed_at = %(now)s, due_at = %(lease)s, attempts = n.attempts + 1, provider_name = v.provider,
         first_attempt_at = coalesce(n.first_attempt_at, %(now)s)
-    FROM unnest(%(keys)s::uuid[], %(providers)s::text[]) AS v(id, provider)
+    FROM unnest(%(keys)s::uuid[], %(providers)s::text[]) WITH ORDINALITY AS v(id, provider, place)
     WHERE n.id = v.id AND n.status = 'created' AND n.claimed_at IS NULL
-    RETURNING n.id, n.service_id, n.template_id, n.template_version, n.notification_type, n.recipient,
-        n.personalisation, n.status, n.provider_name, n.attempts, n.unknown_outcomes, n.first_attempt_at, n.claimed_at
+    RETURNING v.place, n.service_id, n.template_id, n.template_version, n.notification_type, n.recipient,
+        n.personalisation, n.attempts, n.unknown_outcomes, n.first_attempt_at, n.claimed_at
 """
+_LOOK_EVERY = timedelta(seconds=1)
+_RECIPIENT, _PERSONALISATION = map(Notification._meta.get_field, ("recipient", "personalisation"))
+
+
+class Row(NamedTuple):
+    """What is read of a claimed message: as a model object it would cost as much as the claim itself.
+
+    recipient and personalisation are ciphertext until the message is put together.
+    """
+
+    pk: UUID
+    service_id: UUID
+    template_id: UUID
+    template_version: int
+    notification_type: str
+    recipient: Any
+    personalisation: Any
+    attempts: int
+    unknown_outcomes: int
+    first_attempt_at: datetime
+    claimed_at: datetime
+
+    def opened(self) -> "Row":
+        """Return the row in plain; raises crypto.Unreadable."""
+        recipient = _RECIPIENT.open(Sealed(self.recipient), self.pk)
+        return self._replace(
+            recipient=recipient, personalisation=_PERSONALISATION.open(Sealed(self.personalisation), self.pk)
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
     """A message this worker holds until its lease runs out, and the provider chosen for it."""
 
-    notification: Notification
+    notification: Row
     provider: Provider
     message: Message | None = None
     problem: str = ""  # why the message cannot be built
@@ -66,27 +96,24 @@ class Sending:
         self.concurrency = settings.SENDING_CONCURRENCY
         self.words = Words()
         self.backends = Backends()
+        self._looked_at: datetime | None = None
+        self._carrying: dict[str, list[Provider]] = {}
+        self._services: dict[UUID, Service] = {}
 
     def claim(self, limit: int, now: datetime) -> Sequence[Claimed]:
         """Claim up to `limit` due messages, fairly between services, each with its provider, and commit."""
-        unknown.settle_lapsed(now=now)
-        if Pause.objects.on().exists():
+        self._look(now)
+        if not self._carrying:
             return []
         with transaction.atomic():
-            carrying = self.backends.able_each(Notification.SENT_BY_LOOP)
-            able = [kind for kind, providers in carrying.items() if providers]
-            if not able:
-                return []
             chosen: dict[UUID, Provider] = {}
             begins_at: dict[UUID, datetime | None] = {}
-            for types in _together(able, carrying):
+            for types in _together(self._carrying):
                 kinds = Notification.objects.lock_fairly(now=now, limit=limit - len(begins_at), types=types)
-                chosen |= choose_each(kinds, carrying)
+                chosen |= choose_each(kinds, self._carrying)
                 begins_at |= _paced({key: chosen[key] for key in kinds}, now=now)
             rows = _claim({key: chosen[key] for key in begins_at}, now=now)
-        services = Service.objects.in_bulk({row.service_id for row in rows})
-        for row in rows:
-            row.service = services[row.service_id]
+        self._services |= Service.objects.in_bulk({row.service_id for row in rows} - self._services.keys())
         return [self._build(row, chosen[row.pk], begins_at[row.pk]) for row in rows]
 
     async def act(self, item: Claimed, session: Any) -> Result:
@@ -112,25 +139,38 @@ class Sending:
         """When the next message is due, within the time a loop may wait for it."""
         return next_due(before=datetime.now(UTC) + settings.LOOP_DUE_WITHIN, backends=self.backends)
 
-    def _build(self, notification: Notification, provider: Provider, begins_at: datetime | None) -> Claimed:
+    def _look(self, now: datetime) -> None:
+        """Judge leases that ran out; see who may carry what, nobody while sending is paused; forget the services.
+
+        Once a second: a claim of a hundred messages would spend a tenth of its time on it.
+        """
+        if self._looked_at is not None and timedelta(0) <= now - self._looked_at < _LOOK_EVERY:
+            return
+        unknown.settle_lapsed(now=now)
+        able = {} if Pause.objects.on().exists() else self.backends.able_each(Notification.SENT_BY_LOOP)
+        self._carrying = {kind: providers for kind, providers in able.items() if providers}
+        self._services.clear()
+        self._looked_at = now
+
+    def _build(self, row: Row, provider: Provider, begins_at: datetime | None) -> Claimed:
         """Put the message together; a poison row must not stop its batch."""
         try:
-            message = self._message(notification)
+            message = self._message(row.opened())
         except Exception as error:
-            logger.exception("Notification %s cannot be built", notification.pk)
-            return Claimed(notification, provider, problem=f"the message cannot be built ({type(error).__name__})")
-        return Claimed(notification, provider, message, begins_at=begins_at)
+            logger.exception("Notification %s cannot be built", row.pk)
+            return Claimed(row, provider, problem=f"the message cannot be built ({type(error).__name__})")
+        return Claimed(row, provider, message, begins_at=begins_at)
 
-    def _message(self, notification: Notification) -> Message:
-        key, service, text = str(notification.pk), notification.service, self.words.body(notification)
-        if notification.notification_type == NotificationType.SMS:
-            return Message(key, notification.recipient, text, service.sms_sender or settings.DEFAULT_SMS_SENDER)
+    def _message(self, row: Row) -> Message:
+        key, service, text = str(row.pk), self._services[row.service_id], self.words.body(row)
+        if row.notification_type == NotificationType.SMS:
+            return Message(key, row.recipient, text, service.sms_sender or settings.DEFAULT_SMS_SENDER)
         return Message(
             key,
-            notification.recipient,
+            row.recipient,
             text,
             service.email_from_name or service.name,
-            subject=self.words.subject(notification),
+            subject=self.words.subject(row),
             html=html(text),
             reply_to=service.email_reply_to,
         )
@@ -170,14 +210,14 @@ def _tell_unbuilt(problem: str, *, now: datetime) -> None:
     )
 
 
-def _together(able: list[str], carrying: dict[str, list[Provider]]) -> list[list[str]]:
+def _together(carrying: dict[str, list[Provider]]) -> list[list[str]]:
     """Return the channels that are claimed in one go: all, or each by itself where a provider has a rate limit.
 
     What waits for a limited provider must not hide another channel's messages of the same service.
     """
-    if not any(provider.rate_limit for kind in able for provider in carrying[kind]):
-        return [able]
-    return [[kind] for kind in random.sample(able, len(able))]
+    if not any(provider.rate_limit for providers in carrying.values() for provider in providers):
+        return [list(carrying)]
+    return [[kind] for kind in random.sample(list(carrying), len(carrying))]
 
 
 def _paced(chosen: dict[UUID, Provider], *, now: datetime) -> dict[UUID, datetime | None]:
@@ -195,14 +235,17 @@ def _paced(chosen: dict[UUID, Provider], *, now: datetime) -> dict[UUID, datetim
     return begins_at
 
 
-def _claim(chosen: dict[UUID, Provider], *, now: datetime) -> list[Notification]:
+def _claim(chosen: dict[UUID, Provider], *, now: datetime) -> list[Row]:
+    keys = list(chosen)
     values = {
         "now": now,
         "lease": now + settings.SENDING_LEASE,
-        "keys": list(chosen),
+        "keys": bulk.uuids(keys),
         "providers": [provider.identifier for provider in chosen.values()],
     }
-    return list(Notification.objects.raw(_CLAIM, values))
+    with connection.cursor() as cursor:
+        cursor.execute(_CLAIM, values)
+        return [Row(keys[place - 1], *rest) for place, *rest in cursor.fetchall()]
 
 
 def due(*, now: datetime) -> Due:

@@ -7,7 +7,7 @@ import pytest
 from callbacks.outcomes import settle
 from notify.testing import make_notification, make_provider
 from providers import results
-from providers.backends import Outcome, Result
+from providers.backends import Message, Outcome, Result
 from providers.sending import Claimed
 
 pytestmark = pytest.mark.django_db
@@ -26,7 +26,7 @@ def claimed(*, first=NOW, attempts=1, **fields):
         due_at=NOW + 60 * SECOND,
         **fields,
     )
-    return Claimed(message, make_provider())
+    return Claimed(message, make_provider(), Message(str(message.pk), message.recipient, "Hello", ""))
 
 
 def after(item, answer, *, now=NOW):

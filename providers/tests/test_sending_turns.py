@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from notify.models import Alert, Notification
+from notify.models import Alert, Notification, Service
 from notify.testing import make_notification, make_provider, make_template
-from providers.models import Provider
+from providers.models import Pause, Provider
 from providers.sending import Sending, send_due
 from providers.tests.made_up_provider import made_up_provider
 from providers.usable import judge_providers
@@ -87,6 +87,23 @@ def test_where_nobody_may_carry_nothing_is_sent_and_one_alert_stays_open_until_s
     Provider.objects.all().delete()
     provider_at(server, share=0)  # alone, it carries everything
     assert (send(), open_alerts(), server.taken) == (1, [], [str(message.pk)])
+
+
+def test_a_pause_and_a_services_new_sender_count_a_second_after_the_loop_last_looked():
+    make_provider()
+    (message, *_) = waiting(4)
+    work, moment = Sending(), now()
+
+    def senders(seconds):
+        return [item.message.sender for item in work.claim(1, moment + seconds * SECOND)]
+
+    before = senders(0)
+    Service.objects.filter(pk=message.service_id).update(sms_sender="Changed")
+    assert (senders(0.9), senders(1)) == (before, ["Changed"])
+    pause = Pause.objects.create(reason="a fault")
+    assert senders(2) == []
+    pause.delete()
+    assert (senders(2.9), senders(3)) == ([], ["Changed"])
 
 
 def test_without_waiting_messages_nobody_hears_of_a_missing_provider():
