@@ -5,7 +5,7 @@
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,7 +18,8 @@ from callbacks.models import Callback, Endpoint
 from callbacks.payloads import open_payload, readable_token
 from notify.alerts import close_gone, raise_alert
 from notify.crypto import Unreadable
-from notify.loops import Due, flow, in_slots
+from notify.flow import flow
+from notify.loops import Due, in_slots
 from notify.states import Move
 
 LOOP = "callbacks.deliver_due_callbacks"
@@ -102,14 +103,22 @@ class Delivery:
 
     def finish(self, done: Sequence[tuple[Claimed, Any]], now: datetime) -> None:
         """Write what became of the callbacks."""
-        self._on_wire.subtract(item.callback.endpoint_id for item, _ in done)
-        self._on_wire = +self._on_wire  # without the zeros
+        self._release(item for item, _ in done)
         moves = [_move(item, answer, now=now) for item, answer in done]
         with transaction.atomic():
             moved = Callback.objects.move_each(moves, now=now)
             given_up = {move.pk for move in moves if move.status == Callback.Status.EXHAUSTED and move.pk in moved}
             for endpoint in sorted({item.callback.endpoint_id for item, _ in done if item.callback.pk in given_up}):
                 _alert_exhausted(endpoint, now=now)
+
+    def give_back(self, items: Sequence[Claimed], now: datetime) -> None:
+        """Make claimed callbacks of which no request was begun due again."""
+        self._release(items)
+        Callback.objects.move_each([_unbegun(item, now=now) for item in items], now=now)
+
+    def _release(self, items: Iterable[Claimed]) -> None:
+        self._on_wire.subtract(item.callback.endpoint_id for item in items)
+        self._on_wire = +self._on_wire  # without the zeros
 
     def next_due(self) -> datetime | None:
         """When the next callback is due, within the time a loop may wait for it."""
@@ -170,6 +179,12 @@ def _move(item: Claimed, answer: Any, *, now: datetime) -> Move:
     wait = LADDER[callback.attempts - 1] * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311
     wait = max(wait, timedelta(seconds=min(answer.retry_after or 0, LADDER[-1].total_seconds())))
     return Move(callback.pk, Callback.Status.PENDING, fields | {"due_at": now + wait}, item.token)
+
+
+def _unbegun(item: Claimed, *, now: datetime) -> Move:
+    """Undo a claim."""
+    fields = {"claimed_at": None, "due_at": now, "attempts": item.callback.attempts - 1}
+    return Move(item.callback.pk, Callback.Status.PENDING, fields, item.token)
 
 
 def _alert_exhausted(endpoint: int, *, now: datetime) -> None:

@@ -1,19 +1,16 @@
-"""Working through due rows: claim, commit, act, write results; with a few places for copies of one loop.
+"""A few places for copies of one loop that works through due rows.
 
-`in_slots` gives a loop one of N places, held by an advisory lock (freed by PostgreSQL when its holder dies).
-`flow` keeps a bounded number of calls on the wire while rows are claimed and results written in bulk between them.
-No transaction is open while anything is on the wire.
+`in_slots` gives a loop one of N places, held by an advisory lock (freed by PostgreSQL when its holder dies); `linger`
+keeps one that found nothing a little longer. Calls over a wire: notify/flow.py.
 """
 
-import asyncio
-import logging
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, Protocol, TypeVar
+from datetime import datetime
+from typing import Any
 
 from django.conf import settings
 from django.db import connection
@@ -21,9 +18,6 @@ from django.db.models import QuerySet
 
 from notify.celery import stopping
 
-logger = logging.getLogger(__name__)
-Item = TypeVar("Item")
-Answer = TypeVar("Answer")
 _POLL = 0.2  # seconds between looks while a loop lingers
 # The database ends a session that asks nothing for this long, in a transaction or between two.
 _WATCHED = "SET idle_session_timeout = %s; SET idle_in_transaction_session_timeout = %s"
@@ -97,54 +91,6 @@ def in_slots(name: str, work: Callable[[float], int], *, waiting: Callable[[], b
             return handled
 
 
-class Work(Protocol[Item, Answer]):
-    """What `flow` needs to know of the rows it works through."""
-
-    concurrency: int
-
-    def claim(self, limit: int, now: datetime) -> Sequence[Item]:
-        """Claim up to `limit` due rows and commit."""
-
-    async def act(self, item: Item, session: Any) -> Answer:
-        """Make the call through the open session. What it raises is logged and comes to `finish` as the exception."""
-
-    def finish(self, results: Sequence[tuple[Item, Any]], now: datetime) -> None:
-        """Write what became of them, in bulk."""
-
-    def next_due(self) -> datetime | None:
-        """When the next row is due (UTC), None when none waits."""
-
-
-def flow(work: Work, *, until: float, opened: Callable[[], Any]) -> int:
-    """Work through due rows until nothing is due (or soon due) or the monotonic moment `until` has come.
-
-    opened: makes the HTTP session that is open meanwhile, inside the event loop.
-    The database is used between steps of the event loop only, in the caller's thread and connection.
-    Returns how many rows were handled.
-    """
-    handled, idle_since = 0, time.monotonic()
-    on_wire: dict[asyncio.Task, Any] = {}
-    with asyncio.Runner() as runner:
-        context = runner.run(_open(opened))
-        try:
-            while on_wire or (time.monotonic() < until and not stopping()):
-                closing = stopping() or time.monotonic() >= until
-                room = 0 if closing else work.concurrency - len(on_wire)
-                claimed = work.claim(room, _now()) if room >= max(1, work.concurrency // 4) else []
-                on_wire |= runner.run(_begin(work, claimed, context))
-                done = runner.run(_some(on_wire)) if on_wire else []
-                if done:
-                    work.finish([(on_wire.pop(task), _answer(task)) for task in done], _now())
-                    handled += len(done)
-                if claimed or done:
-                    idle_since = time.monotonic()
-                elif not on_wire and not _worth_waiting(work, idle_since, until):
-                    break
-        finally:
-            runner.run(context.close())
-    return handled
-
-
 def linger(step: Callable[[], int], *, until: float) -> int:
     """Call `step` while it finds rows, then until LOOP_LINGER_FOR passed without any. Returns the rows handled."""
     handled, idle_since = 0, time.monotonic()
@@ -160,40 +106,6 @@ def linger(step: Callable[[], int], *, until: float) -> int:
     return handled
 
 
-def _worth_waiting(work: Work, idle_since: float, until: float) -> bool:
-    """Sleep a little and say True while more may come: shortly after the last row, or when one is due soon."""
-    due = work.next_due()
-    soon = due is not None and (due - _now()) <= settings.LOOP_DUE_WITHIN
-    if not soon and time.monotonic() - idle_since >= settings.LOOP_LINGER_FOR.total_seconds():
-        return False
-    time.sleep(min(_POLL, max(0.0, until - time.monotonic())))
-    return True
-
-
-async def _open(opened: Callable[[], Any]) -> Any:
-    return opened()
-
-
-async def _begin(work: Work, claimed: Sequence[Any], session: Any) -> dict[asyncio.Task, Any]:
-    return {asyncio.create_task(work.act(item, session)): item for item in claimed}
-
-
-async def _some(on_wire: dict[asyncio.Task, Any]) -> set[asyncio.Task]:
-    """Wait until some are done, then a moment more, so that results are written in handfuls."""
-    done, _ = await asyncio.wait(on_wire, timeout=_POLL, return_when=asyncio.FIRST_COMPLETED)
-    if done and len(done) < len(on_wire):
-        done, _ = await asyncio.wait(on_wire, timeout=0.01)
-    return done
-
-
-def _answer(task: asyncio.Task) -> Any:
-    error = task.exception()
-    if error is None:
-        return task.result()
-    logger.error("A call of a loop raised %s", type(error).__name__, exc_info=error)
-    return error
-
-
 def _lock(function: str, key: int, place: int) -> bool:
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {function}(%s, %s)", [key, place])
@@ -203,7 +115,3 @@ def _lock(function: str, key: int, place: int) -> bool:
 def _run(sql: str, values: Sequence[Any] = ()) -> None:
     with connection.cursor() as cursor:
         cursor.execute(sql, values)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

@@ -33,6 +33,15 @@ def move(item: Any, answer: Result | BaseException, *, now: datetime) -> Move:
     return _later(item, answer, now=now)
 
 
+def unbegun(item: Any, *, now: datetime) -> Move:
+    """Return the move that undoes the claim of a message: no provider was asked."""
+    row = item.notification
+    fields = {"attempts": row.attempts - 1}
+    if row.attempts == 1:
+        fields |= {"first_attempt_at": None, "provider_name": ""}
+    return Move(row.pk, Notification.Status.CREATED, _released(fields, due_at=now), item.token)
+
+
 def backoff(attempts: int, retry_after: float | None) -> timedelta:
     """Return how long to wait after `attempts` tries (1 or more); the provider's own wait counts where it is longer."""
     base = BACKOFF[min(attempts, len(BACKOFF)) - 1] * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311

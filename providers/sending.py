@@ -6,71 +6,30 @@ and providers/unknown.py decides.
 
 import asyncio
 import logging
-import random
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import connection, transaction
 
 from callbacks.outcomes import settle
-from notify import bulk
 from notify.alerts import raise_alert
-from notify.fields import Sealed
-from notify.loops import Due, flow, in_slots
+from notify.flow import flow
+from notify.loops import Due, in_slots
 from notify.models import Notification, NotificationType, Service
 from providers import results, unknown
 from providers.backends import Message, Outcome, Result, client_session
+from providers.claiming import Row, claim_fairly
 from providers.models import Pause, Provider
-from providers.pacing import take_moments
-from providers.shares import choose_each
 from providers.usable import Backends, judge_providers
 from providers.words import Words, html
 
 logger = logging.getLogger(__name__)
 LOOP = "providers.send_due_notifications"
-
-_CLAIM = """
-    UPDATE notify_notification n
-    SET claimed_at = %(now)s, due_at = %(lease)s, attempts = n.attempts + 1, provider_name = v.provider,
-        first_attempt_at = coalesce(n.first_attempt_at, %(now)s)
-    FROM unnest(%(keys)s::uuid[], %(providers)s::text[]) WITH ORDINALITY AS v(id, provider, place)
-    WHERE n.id = v.id AND n.status = 'created' AND n.claimed_at IS NULL
-    RETURNING v.place, n.service_id, n.template_id, n.template_version, n.notification_type, n.recipient,
-        n.personalisation, n.attempts, n.unknown_outcomes, n.first_attempt_at, n.claimed_at
-"""
 _LOOK_EVERY = timedelta(seconds=1)
-_RECIPIENT, _PERSONALISATION = map(Notification._meta.get_field, ("recipient", "personalisation"))
-
-
-class Row(NamedTuple):
-    """What is read of a claimed message: as a model object it would cost as much as the claim itself.
-
-    recipient and personalisation are ciphertext until the message is put together.
-    """
-
-    pk: UUID
-    service_id: UUID
-    template_id: UUID
-    template_version: int
-    notification_type: str
-    recipient: Any
-    personalisation: Any
-    attempts: int
-    unknown_outcomes: int
-    first_attempt_at: datetime
-    claimed_at: datetime
-
-    def opened(self) -> "Row":
-        """Return the row in plain; raises crypto.Unreadable."""
-        recipient = _RECIPIENT.open(Sealed(self.recipient), self.pk)
-        return self._replace(
-            recipient=recipient, personalisation=_PERSONALISATION.open(Sealed(self.personalisation), self.pk)
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,16 +64,9 @@ class Sending:
         self._look(now)
         if not self._carrying:
             return []
-        with transaction.atomic():
-            chosen: dict[UUID, Provider] = {}
-            begins_at: dict[UUID, datetime | None] = {}
-            for types in _together(self._carrying):
-                kinds = Notification.objects.lock_fairly(now=now, limit=limit - len(begins_at), types=types)
-                chosen |= choose_each(kinds, self._carrying)
-                begins_at |= _paced({key: chosen[key] for key in kinds}, now=now)
-            rows = _claim({key: chosen[key] for key in begins_at}, now=now)
-        self._services |= Service.objects.in_bulk({row.service_id for row in rows} - self._services.keys())
-        return [self._build(row, chosen[row.pk], begins_at[row.pk]) for row in rows]
+        taken = claim_fairly(self._carrying, limit=limit, now=now)
+        self._services |= Service.objects.in_bulk({row.service_id for row, _, _ in taken} - self._services.keys())
+        return [self._build(*each) for each in taken]
 
     async def act(self, item: Claimed, session: Any) -> Result:
         """Send one message; what cannot be read or written is answered without a request."""
@@ -134,6 +86,10 @@ class Sending:
             unknown.tell(now=now)
         for problem in sorted({item.problem for item, _ in done if item.problem}):
             _tell_unbuilt(problem, now=now)
+
+    def give_back(self, items: Sequence[Claimed], now: datetime) -> None:
+        """Make claimed messages that were given to nobody due again."""
+        settle([results.unbegun(item, now=now) for item in items], now=now)
 
     def next_due(self) -> datetime | None:
         """When the next message is due, within the time a loop may wait for it."""
@@ -208,44 +164,6 @@ def _tell_unbuilt(problem: str, *, now: datetime) -> None:
         "them anew and resolve this alert. See README, message-not-built.",
         now=now,
     )
-
-
-def _together(carrying: dict[str, list[Provider]]) -> list[list[str]]:
-    """Return the channels that are claimed in one go: all, or each by itself where a provider has a rate limit.
-
-    What waits for a limited provider must not hide another channel's messages of the same service.
-    """
-    if not any(provider.rate_limit for providers in carrying.values() for provider in providers):
-        return [list(carrying)]
-    return [[kind] for kind in random.sample(list(carrying), len(carrying))]
-
-
-def _paced(chosen: dict[UUID, Provider], *, now: datetime) -> dict[UUID, datetime | None]:
-    """Return the messages that may be claimed and when each may begin; those over a rate limit are left due."""
-    begins_at: dict[UUID, datetime | None] = {}
-    of_provider: dict[int, list[UUID]] = {}
-    for key, provider in chosen.items():
-        if provider.rate_limit:
-            of_provider.setdefault(provider.pk, []).append(key)
-        else:
-            begins_at[key] = None
-    for pk in sorted(of_provider):  # the order of the row locks
-        keys = of_provider[pk]
-        begins_at |= zip(keys, take_moments(chosen[keys[0]], len(keys), now=now), strict=False)
-    return begins_at
-
-
-def _claim(chosen: dict[UUID, Provider], *, now: datetime) -> list[Row]:
-    keys = list(chosen)
-    values = {
-        "now": now,
-        "lease": now + settings.SENDING_LEASE,
-        "keys": bulk.uuids(keys),
-        "providers": [provider.identifier for provider in chosen.values()],
-    }
-    with connection.cursor() as cursor:
-        cursor.execute(_CLAIM, values)
-        return [Row(keys[place - 1], *rest) for place, *rest in cursor.fetchall()]
 
 
 def due(*, now: datetime) -> Due:

@@ -107,6 +107,20 @@ def test_a_worker_past_its_lease_changes_nothing(waiting, status):
     assert again(callback).attempts == 2
 
 
+def test_a_claim_that_is_given_back_uses_up_no_try_and_frees_its_endpoints_place(waiting, settings):
+    settings.CALLBACK_CONCURRENCY = 2  # half of it for one endpoint
+    waiting(count=2, at=NOW)
+    work = delivery.Delivery()
+    claimed = work.claim(10, NOW)
+    assert (len(claimed), work.claim(10, NOW)) == (1, [])
+    work.give_back(claimed, NOW + SECOND)
+    given = Callback.objects.get(pk=claimed[0].callback.pk)
+    assert (given.status, given.attempts, given.claimed_at, given.due_at) == ("pending", 0, None, NOW + SECOND)
+    assert len(work.claim(10, NOW + SECOND)) == 1
+    delivery.Delivery().give_back(claimed, NOW)  # somebody else's by now, or nobody's
+    assert Callback.objects.filter(claimed_at=NOW + SECOND, attempts=1).count() == 1
+
+
 def test_an_error_of_our_own_is_a_failed_try(waiting):
     (callback,) = waiting(at=NOW)
     work = delivery.Delivery()

@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from urllib.parse import urlencode
 from uuid import uuid4
 
@@ -85,10 +86,12 @@ def test_every_order_of_the_same_events_ends_in_the_same_status(data, identifier
         if data.draw(st.booleans()):
             receipts.apply_batch(now=NOW + place * HOUR)
     receipts.apply_batch(now=NOW + 100 * HOUR)
-    check_one_end(keys, different=len({body(identifier, keys[0], *arrival) for arrival in arrivals}))
+    different = len({body(identifier, keys[0], *arrival) for arrival in arrivals})
+    # An unclear failure after our time-out is permanent until a `pending` comes, then temporary again.
+    check_one_end(keys, different=different, climbs="unclear" not in dict(arrivals))
 
 
-def check_one_end(keys, *, different):
+def check_one_end(keys, *, different, climbs):
     """All messages ended alike, each receipt is stored once and applied, and the services were told of the end."""
     ends = {message.pk: message.status for message in Notification.objects.filter(pk__in=keys)}
     assert len(set(ends.values())) == 1, ends
@@ -99,7 +102,8 @@ def check_one_end(keys, *, different):
             "notification_status", flat=True
         ))  # fmt: skip
         assert told[-1:] == ([ends[key]] if ends[key] in Notification.FINAL else [])
-        assert len(told) == len(set(told))  # no status is told twice: it only climbs
+        assert all(one != following for one, following in pairwise(told))
+        assert len(told) == len(set(told)) or not climbs
 
 
 @pytest.mark.django_db

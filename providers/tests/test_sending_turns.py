@@ -106,6 +106,34 @@ def test_a_pause_and_a_services_new_sender_count_a_second_after_the_loop_last_lo
     assert (senders(2.9), senders(3)) == ([], ["Changed"])
 
 
+@pytest.mark.parametrize("before", [{}, {"attempts": 2, "first_attempt_at": datetime(2026, 3, 1, tzinfo=UTC)}],
+                         ids=["first try", "third try"])  # fmt: skip
+def test_a_claim_that_is_given_back_uses_up_no_try(before):
+    make_provider()
+    (message,) = waiting(**before)
+    was = Notification.objects.values("attempts", "first_attempt_at", "claimed_at", "status", "unknown_outcomes").get()
+    work, moment = Sending(), now()
+    claimed = work.claim(10, moment)
+    work.give_back(claimed, moment + SECOND)
+    assert Notification.objects.values(*was).get() == was
+    assert fresh(message).due_at == moment + SECOND
+    assert message.provider_name == ("mmg" if before else "")
+    assert len(work.claim(10, moment + SECOND)) == 1
+
+
+def test_what_was_settled_meanwhile_is_not_given_back():
+    make_provider()
+    (message,) = waiting()
+    work = Sending()
+    claimed = work.claim(10, now())
+    Notification.objects.update(status="delivered", due_at=None)
+    work.give_back(claimed, now())
+    assert (fresh(message).status, message.due_at, message.attempts) == ("delivered", None, 1)
+    Notification.objects.update(status="created", attempts=2)  # somebody else's claim
+    work.give_back(claimed, now())
+    assert (fresh(message).attempts, message.claimed_at) == (2, claimed[0].notification.claimed_at)
+
+
 def test_without_waiting_messages_nobody_hears_of_a_missing_provider():
     judge_providers(now=now())
     (message,) = waiting(due_at=now() + 60 * SECOND)

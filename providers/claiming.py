@@ -1,0 +1,110 @@
+"""Claiming SMS and email with a lease: fairly between services, each with its provider, within the rate limits."""
+
+import random
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection, transaction
+
+from notify import bulk
+from notify.fields import Sealed
+from notify.models import Notification
+from providers.models import Provider
+from providers.pacing import take_moments
+from providers.shares import choose_each
+
+_CLAIM = """
+    UPDATE notify_notification n
+    SET claimed_at = %(now)s, due_at = %(lease)s, attempts = n.attempts + 1, provider_name = v.provider,
+        first_attempt_at = coalesce(n.first_attempt_at, %(now)s)
+    FROM unnest(%(keys)s::uuid[], %(providers)s::text[]) WITH ORDINALITY AS v(id, provider, place)
+    WHERE n.id = v.id AND n.status = 'created' AND n.claimed_at IS NULL
+    RETURNING v.place, n.service_id, n.template_id, n.template_version, n.notification_type, n.recipient,
+        n.personalisation, n.attempts, n.unknown_outcomes, n.first_attempt_at, n.claimed_at
+"""
+_RECIPIENT, _PERSONALISATION = map(Notification._meta.get_field, ("recipient", "personalisation"))
+
+
+class Row(NamedTuple):
+    """What is read of a claimed message: as a model object it would cost as much as the claim itself.
+
+    recipient and personalisation are ciphertext until the message is put together.
+    """
+
+    pk: UUID
+    service_id: UUID
+    template_id: UUID
+    template_version: int
+    notification_type: str
+    recipient: Any
+    personalisation: Any
+    attempts: int
+    unknown_outcomes: int
+    first_attempt_at: datetime
+    claimed_at: datetime
+
+    def opened(self) -> "Row":
+        """Return the row in plain; raises crypto.Unreadable."""
+        recipient = _RECIPIENT.open(Sealed(self.recipient), self.pk)
+        return self._replace(
+            recipient=recipient, personalisation=_PERSONALISATION.open(Sealed(self.personalisation), self.pk)
+        )
+
+
+def claim_fairly(
+    carrying: Mapping[str, Sequence[Provider]], *, limit: int, now: datetime
+) -> list[tuple[Row, Provider, datetime | None]]:
+    """Claim up to `limit` due messages and commit. Returns each with its provider and the moment it may begin.
+
+    carrying: of each channel that may be sent now some providers. The moment (UTC) is None without a rate limit.
+    """
+    chosen: dict[UUID, Provider] = {}
+    begins_at: dict[UUID, datetime | None] = {}
+    with transaction.atomic():
+        for types in _together(carrying):
+            kinds = Notification.objects.lock_fairly(now=now, limit=limit - len(begins_at), types=types)
+            chosen |= choose_each(kinds, carrying)
+            begins_at |= _paced({key: chosen[key] for key in kinds}, now=now)
+        rows = _claim({key: chosen[key] for key in begins_at}, now=now)
+    return [(row, chosen[row.pk], begins_at[row.pk]) for row in rows]
+
+
+def _together(carrying: Mapping[str, Sequence[Provider]]) -> list[list[str]]:
+    """Return the channels that are claimed in one go: all, or each by itself where a provider has a rate limit.
+
+    What waits for a limited provider must not hide another channel's messages of the same service.
+    """
+    if not any(provider.rate_limit for providers in carrying.values() for provider in providers):
+        return [list(carrying)]
+    return [[kind] for kind in random.sample(list(carrying), len(carrying))]
+
+
+def _paced(chosen: Mapping[UUID, Provider], *, now: datetime) -> dict[UUID, datetime | None]:
+    """Return the messages that may be claimed and when each may begin; those over a rate limit are left due."""
+    begins_at: dict[UUID, datetime | None] = {}
+    of_provider: dict[int, list[UUID]] = {}
+    for key, provider in chosen.items():
+        if provider.rate_limit:
+            of_provider.setdefault(provider.pk, []).append(key)
+        else:
+            begins_at[key] = None
+    for pk in sorted(of_provider):  # the order of the row locks
+        keys = of_provider[pk]
+        begins_at |= zip(keys, take_moments(chosen[keys[0]], len(keys), now=now), strict=False)
+    return begins_at
+
+
+def _claim(chosen: Mapping[UUID, Provider], *, now: datetime) -> list[Row]:
+    keys = list(chosen)
+    values = {
+        "now": now,
+        "lease": now + settings.SENDING_LEASE,
+        "keys": bulk.uuids(keys),
+        "providers": [provider.identifier for provider in chosen.values()],
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_CLAIM, values)
+        return [Row(keys[place - 1], *rest) for place, *rest in cursor.fetchall()]
