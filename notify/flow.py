@@ -1,7 +1,7 @@
 """Calls over a wire: rows are claimed, many calls are made at once, and their results are written in bulk.
 
-A few rows are claimed ahead, so that the place of a call that ended is taken at once. No transaction is open while
-anything is on the wire.
+A few rows are claimed ahead, so that the place of a call is taken as soon as its result is written. No transaction is
+open while anything is on the wire.
 """
 
 import asyncio
@@ -71,6 +71,7 @@ def flow(work: Work, *, until: float, opened: Callable[[], Any]) -> int:
                 if done:
                     work.finish(done, _now())
                     handled += len(done)
+                    runner.run(wire.written())
                 if claimed or done:
                     idle_since = time.monotonic()
                 elif not len(wire) and not _worth_waiting(work, idle_since, until):
@@ -80,13 +81,11 @@ def flow(work: Work, *, until: float, opened: Callable[[], Any]) -> int:
     return handled
 
 
-def held_at_once(concurrency: int) -> int:
-    """How many rows a loop has claimed at most: those on the wire, and a quarter more that are ready."""
-    return concurrency + _ahead(concurrency)
-
-
 class _Wire:
-    """Calls that are on the wire, at most `concurrency` of them; when one ends, the next that is ready begins."""
+    """Calls that are on the wire, at most `concurrency` of them, those that ended and are not written yet included.
+
+    So a worker that is killed leaves no more calls in doubt than that.
+    """
 
     def __init__(self, work: Work, session: Any) -> None:
         self._work, self.session = work, session
@@ -95,11 +94,12 @@ class _Wire:
         self._ended_at: deque[float] = deque(maxlen=_ahead(work.concurrency))
         self._calls: dict[asyncio.Task, Any] = {}
         self._done: list[tuple[Any, Any]] = []
+        self._unwritten = 0
         self._some = asyncio.Event()
 
     def __len__(self) -> int:
-        """How many rows are claimed and not finished."""
-        return len(self._ready) + len(self._calls) + len(self._done)
+        """How many rows are claimed and not written."""
+        return len(self._ready) + len(self._calls) + self._unwritten
 
     def room(self) -> int:
         """How many more rows may be claimed: for every place, and ahead as many as may hope for one soon."""
@@ -114,6 +114,11 @@ class _Wire:
         """Take claimed rows."""
         self._begun_at = time.monotonic()
         self._ready += items
+        self._fill()
+
+    async def written(self) -> None:
+        """Give the places of the calls that `some` returned to the next: their results are written."""
+        self._unwritten = len(self._done)
         self._fill()
 
     async def some(self) -> list[tuple[Any, Any]]:
@@ -134,7 +139,7 @@ class _Wire:
         return ready
 
     def _fill(self) -> None:
-        while self._ready and len(self._calls) < self._work.concurrency:
+        while self._ready and len(self._calls) + self._unwritten < self._work.concurrency:
             item = self._ready.popleft()
             call = asyncio.create_task(self._work.act(item, self.session))
             self._calls[call] = item
@@ -144,12 +149,13 @@ class _Wire:
         item = self._calls.pop(call)
         if not call.cancelled():  # the loop is being torn down
             self._done.append((item, _answer(call)))
+            self._unwritten += 1
             self._ended_at.append(time.monotonic())
             self._some.set()
-            self._fill()
 
 
 def _ahead(concurrency: int) -> int:
+    """How many rows are claimed ahead at most, and how many at least in one claim, so that claims stay few."""
     return concurrency // 4
 
 

@@ -20,12 +20,11 @@ from kombu import Connection
 
 from jobs.demo import read_ledger
 from notify import embedded
-from notify.flow import held_at_once
 from notify.processes import ROOT, Processes
 from notify.schedule import QUEUES
 
 ROWS = 200
-ON_WIRE = held_at_once(5) * 2  # SENDING_CONCURRENCY, LOOP_SLOTS below
+ON_WIRE = 5 * 2  # SENDING_CONCURRENCY × LOOP_SLOTS below
 WAIT = 120.0  # seconds until a wait has failed; costs nothing where all is well
 QUICK = {  # a killed worker's rows are free after seconds, and rows are written in several chunks
     "SENDING_CONCURRENCY": "5",

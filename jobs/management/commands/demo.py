@@ -27,7 +27,6 @@ from jobs.recipients_file import FileProblem
 from jobs.tasks import process_job
 from notify import embedded
 from notify.embedded import EmbeddedPostgresError
-from notify.flow import held_at_once
 from notify.processes import ProcessDied, Processes, StopAsked, StopSignals, listen
 
 WEB_PORT, SIMULATOR_PORT = 8000, 8100  # the first ports that are tried
@@ -173,7 +172,7 @@ class Command(BaseCommand):
     def _report(self, job: Job, *, kill_worker: bool) -> bool:
         """Print the summary; says whether everything is as it should be."""
         job.refresh_from_db()
-        on_wire = held_at_once(settings.SENDING_CONCURRENCY) * settings.LOOP_SLOTS if kill_worker else 0
+        on_wire = settings.SENDING_CONCURRENCY * settings.LOOP_SLOTS if kill_worker else 0
         ledger = settings.VAR_DIR / "simulator" / "ledger.jsonl"
         findings = demo.judge(job, ledger, now=timezone.now(), doubled_allowed=on_wire)
         summarise(self.console, demo.standing(job), demo.refused_rows(job), findings)
