@@ -9,6 +9,8 @@ import tempfile
 import pytest
 
 from drills.house import House
+from drills.sending import run_drill
+from drills.sending_broker import missing
 from drills.sending_faults import DRILLS
 from drills.sending_line import Line
 from notify.alerts import raise_alert
@@ -27,8 +29,19 @@ def test_every_drill_is_survived_and_leaves_nothing_behind():
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900)
         assert os.listdir(folder) == []
     assert done.returncode == 0, done.stdout + done.stderr
-    survived = [line for line in done.stdout.splitlines() if line.endswith(": survived")]
-    assert survived == [f"{name}: survived" for name in DRILLS]
+    verdicts = [line for line in done.stdout.splitlines() if line.endswith((": survived", ": not run"))]
+    lacking = {"restarted-broker"} if missing() else set()
+    assert verdicts == [f"{name}: {'not run' if name in lacking else 'survived'}" for name in DRILLS]
+
+
+@pytest.mark.django_db
+def test_without_rabbitmq_the_drill_of_its_restart_says_that_it_was_not_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("drills.sending_broker.DEBIAN", str(tmp_path))
+    house = House(tmp_path, {}, StopSignals())
+    found = run_drill(house, "restarted-broker", seed=1, rows=400, kills=1)
+    assert (found.verdict, found.done) == ("not run", "not run: rabbitmq-server and epmd not found")
+    assert (house.broker, house.processes.members, house.processes.environment.keys()) == ("", {}, {"NOTIFY_VAR_DIR"})
 
 
 @pytest.fixture
