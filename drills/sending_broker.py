@@ -1,6 +1,7 @@
 """A RabbitMQ node of a drill's own, which it may kill and start again; all of it lies in the house, on free ports."""
 
 import os
+import random
 import shutil
 import socket
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from kombu.exceptions import OperationalError
 
 from drills.house import House
 from drills.outcomes import NotRun
-from notify.processes import Process
+from notify.processes import Process, listen
 
 # Searched first: what Debian has on the PATH wants root, and runs as another user who cannot write into the house.
 DEBIAN = "/usr/lib/rabbitmq/bin"
@@ -92,7 +93,8 @@ def _programs() -> dict[str, str | None]:
 
 
 def _free_ports(count: int) -> list[int]:
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    # Below those that outgoing connections take: nobody must have the broker's while it is away.
+    held = [listen(random.randrange(10_000, 30_000)) for _ in range(count)]
     ports = [one.getsockname()[1] for one in held]
     for one in held:
         one.close()
