@@ -8,7 +8,7 @@ import tempfile
 
 import pytest
 
-from drills.house import House
+from drills.house import House, NotAsExpected
 from drills.sending import run_drill
 from drills.sending_broker import missing
 from drills.sending_faults import DRILLS
@@ -21,7 +21,7 @@ from providers.tests.test_held import NOW
 
 
 @pytest.mark.processes
-@pytest.mark.xdist_group("processes")
+@pytest.mark.xdist_group("drills")
 def test_every_drill_is_survived_and_leaves_nothing_behind():
     command = [sys.executable, "-m", "drills.sending", "--seed", "1", "--rows", "1000", "--kills", "2"]
     with tempfile.TemporaryDirectory() as folder:  # not tmp_path: a socket's path must be short
@@ -135,3 +135,13 @@ def test_something_sent_that_is_no_message_is_seen(line):
     assert line.judge().broken == ["The provider was given something that is no message of this drill."]
     Notification.objects.all().delete()
     assert line.judge().rows == 0
+
+
+def test_messages_that_nobody_sends_are_not_waited_for_for_ever(line, monkeypatch):
+    monkeypatch.setattr("drills.house.WAIT", 0.1)
+    line.house.duties = ()
+    message(line)
+    with pytest.raises(NotAsExpected, match="1 still to be sent"):
+        line.wait_until_settled()
+    Notification.objects.update(status="sending")
+    line.wait_until_settled()
