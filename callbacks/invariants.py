@@ -8,13 +8,14 @@ from callbacks.models import Callback
 from callbacks.retention import KEPT_FOR
 from notify.models import Alert, Notification
 
-# A final status reached since the endpoint's first callback, and no callback for it. One reached longer ago than
+# A final status reached since the endpoint's first callback, and no callback for it. A message made longer ago than
 # finished callbacks are kept says nothing: its callback may be gone while the message is kept for up to ninety days.
+# When it reached its status would say less: updated_at moves again when the same status is reported again.
 _UNTOLD = """
     SELECT count(*) FROM callbacks_endpoint e
     JOIN notify_notification n ON n.service_id = e.service_id
     WHERE e.active AND n.status = ANY(%(final)s)
-    AND coalesce(n.updated_at, n.created_at) >= %(kept_since)s
+    AND n.created_at >= %(kept_since)s
     AND coalesce(n.updated_at, n.created_at) >= (
         SELECT min(k.created_at) FROM callbacks_callback k WHERE k.endpoint_id = e.id)
     AND NOT EXISTS (

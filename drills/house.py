@@ -1,8 +1,9 @@
 """A house for drills: database, broker and processes of its own below one temporary folder, and the judgement after.
 
 One house per process: it sets the environment before the settings are read, so importing this module imports nothing
-of Django. The database is embedded, or a new one on DATABASE_URL's server; the broker is always the folder, since a
-drill empties it. Nothing reaches anybody: no worker reads the queue `callbacks`, and `sending` ends at the simulator.
+of Django. The database is embedded, or a new one on DATABASE_URL's server; the broker is the folder, since a drill
+empties it, or a drill's own (drills/sending_broker.py). Nothing reaches anybody: no worker reads the queue `callbacks`,
+and `sending` ends at the simulator.
 """
 
 import os
@@ -11,13 +12,14 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import psutil
 import psycopg2
+from kombu import Connection
 
 from notify import embedded
 from notify.processes import Process, ProcessDied, Processes, StopSignals
@@ -58,6 +60,7 @@ class House:
         self.stop = stop
         self.jobs: list[str] = []
         self.duties: Sequence[str] = WATCHDOGS
+        self.broker = ""  # where messages go instead of to the folder
         self._beaten_at = 0.0
 
     def begin(self) -> None:
@@ -95,7 +98,8 @@ class House:
         """Publish one message. expires: seconds after which a worker drops it."""
         from notify.celery import app
 
-        app.send_task(task, args=arguments, expires=expires)
+        with Connection(self.broker) if self.broker else nullcontext() as connection:
+            app.send_task(task, args=arguments, expires=expires, connection=connection)
 
     def beat(self) -> None:
         """Publish every duty of the drill once, as beat does each minute."""

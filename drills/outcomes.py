@@ -10,10 +10,15 @@ from notify.processes import StopAsked
 STOPPED = 130  # exit status
 
 
+class NotRun(Exception):
+    """A drill cannot be run on this machine; the text says what it needs."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What became of one drill. broken: a sentence for whatever does not hold, beside what is lost or doubled.
 
+    run: False where this machine lacks what the drill needs; `done` says what. That is no failure, and not survived.
     counted, lost, doubled: of what the drill counts (rows, letters, alerts); left at 0 where it counts nothing.
     """
 
@@ -24,11 +29,17 @@ class Outcome:
     counted: int = 0
     lost: int = 0
     doubled: int = 0
+    run: bool = True
 
     @property
-    def survived(self) -> bool:
-        """Whether nothing was lost or doubled and everything holds."""
-        return not (self.lost or self.doubled or self.broken)
+    def failed(self) -> bool:
+        """Whether anything was lost or doubled or does not hold."""
+        return bool(self.lost or self.doubled or self.broken)
+
+    @property
+    def verdict(self) -> str:
+        """In words, for the line of its own."""
+        return "NOT SURVIVED" if self.failed else "survived" if self.run else "not run"
 
 
 def conduct(
@@ -41,20 +52,25 @@ def conduct(
 ) -> int:
     """Run drills by name in one house and show what became of them; returns the exit status.
 
+    Stopped part-way, by a person or by what a drill raises, it shows those that came to their end and names the rest.
     word: what they count, in the plural; without one the table has no such columns.
     """
     outcomes: list[Outcome] = []
+    left = list(names)
     try:
         with opened as house:
-            for name in names:
-                outcome = run(house, name)
-                print(f"{name}: {'survived' if outcome.survived else 'NOT SURVIVED'}", flush=True)
-                outcomes.append(outcome)
+            while left:
+                outcomes.append(run(house, left[0]))
+                print(f"{left.pop(0)}: {outcomes[-1].verdict}", flush=True)
     except StopAsked:
         print("Stopped.")
         return STOPPED
-    show(outcomes, title=title, word=word)
-    return 0 if all(one.survived for one in outcomes) else 1
+    finally:
+        if outcomes:
+            show(outcomes, title=title, word=word)
+        if left:
+            print(f"Not to the end: {', '.join(left)}.")
+    return 1 if any(one.failed for one in outcomes) else 0
 
 
 def show(outcomes: Sequence[Outcome], *, title: str, word: str = "") -> None:
@@ -68,7 +84,8 @@ def show(outcomes: Sequence[Outcome], *, title: str, word: str = "") -> None:
         table.add_column(name, justify="right" if name in (*numbers, "seconds") else "left")
     for one in outcomes:
         counts = [f"{count:,}" for count in (one.counted, one.lost, one.doubled)] if word else []
-        table.add_row(one.drill, one.done, *counts, "broken" if one.broken else "holds", f"{one.seconds:.0f}")
+        rest = "broken" if one.broken else "holds" if one.run else "–"
+        table.add_row(one.drill, one.done, *counts, rest, f"{one.seconds:.0f}")
     console = Console(width=max(150, Console().width))
     console.print(table)
     for one in outcomes:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 
 from drills.house import House, NotAsExpected, open_house
-from drills.outcomes import Outcome, conduct
+from drills.outcomes import NotRun, Outcome, conduct
 from drills.sending_faults import DRILLS
 from drills.sending_line import SETTINGS, Found
 from notify.processes import ProcessDied
@@ -28,6 +28,8 @@ def run_drill(house: House, name: str, *, seed: int, rows: int, kills: int) -> O
     try:
         done, line = DRILLS[name](house, random.Random(f"{seed} {name}"), rows=rows, kills=kills)
         found = line.judge()
+    except NotRun as reason:
+        return Outcome(name, f"not run: {reason}", [], time.monotonic() - begun, run=False)
     except (NotAsExpected, ProcessDied) as error:
         done, broken = "not to its end", [str(error)]
     house.processes.stop(within=0)  # nothing is in hand any more, and a worker takes seconds to say goodbye

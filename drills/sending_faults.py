@@ -8,10 +8,13 @@ import time
 from collections.abc import Callable
 
 from drills.house import House, NotAsExpected
+from drills.sending_broker import own_broker
 from drills.sending_line import ON_WIRE, Line, thaw
 from notify import embedded
 
 ENDS_WITHIN = 15.0  # seconds from SIGTERM until what is on the wire is finished and the worker gone
+GOES_ON_WITHIN = 30.0  # seconds from when the broker answers again until the next message is sent
+AWAY = 2.0  # seconds that the broker is away at least; its start comes on top
 PAUSE = 0.3  # seconds at most from the chosen message to the fault, so that it falls anywhere between claim and result
 SLOW = ("--answer-delay", "0.1")
 BAD_DAY = (
@@ -102,6 +105,28 @@ def restarted(house: House, chance: random.Random, *, rows: int, kills: int) -> 
     return f"restarted, {gone} wake-ups thrown away, {len(held)} messages in the air and held", line
 
 
+def restarted_broker(house: House, chance: random.Random, *, rows: int, kills: int) -> Told:
+    """Kill a real broker and restart PostgreSQL together, start the broker again: sending goes on by itself, soon."""
+    with own_broker(house) as broker:
+        line = Line(house, rows, policy="hold", simulator=SLOW)
+        line.start_worker()
+        line.wait_until_sent(int(rows * chance.uniform(0.2, 0.6)))
+        broker.process.kill()
+        restart_database(house)
+        house.pause(AWAY)
+        broker.process.start()
+        broker.wait_until_up()
+        before, begun = line.sent(), time.monotonic()
+        line.wait_until_sent(before + 1)
+        took = time.monotonic() - begun
+        line.wait_until_settled()
+    if took > GOES_ON_WITHIN:
+        raise NotAsExpected(f"Sending went on {took:.1f} seconds after the broker was back, not {GOES_ON_WITHIN:g}.")
+    if not (held := _held(line)):
+        raise NotAsExpected("Nothing was on the wire at the restart: give it more --rows.")
+    return f"{broker.name} killed and back, sending again {took:.1f} s later, {len(held)} in the air and held", line
+
+
 def restart_database(house: House) -> None:
     """Cut every connection, ours too: by a restart of the embedded server, or on a server that is not ours alone."""
     from django.db import connections
@@ -157,5 +182,6 @@ DRILLS: dict[str, Callable[..., Told]] = {
     "frozen": frozen,
     "told-to-stop": told_to_stop,
     "restarted": restarted,
+    "restarted-broker": restarted_broker,
     "bad-day": bad_day,
 }

@@ -98,13 +98,17 @@ class Line:
         self.house.wait(lambda: self.sent() >= count, lambda: f"{self.sent():,} of {count:,} sent", beating=True)
 
     def wait_until_settled(self) -> None:
-        """Wait until none is to be sent any more; what a provider put off is brought forward, as if time passed."""
+        """Wait until none is to be sent any more, however long that takes as long as they become fewer.
 
-        def settled() -> bool:
-            self.house.query(_HURRY, self.house.jobs)
-            return self.to_send() == 0
+        What a provider put off is brought forward, as if time passed.
+        """
+        while left := self.to_send():
 
-        self.house.wait(settled, lambda: f"{self.to_send():,} still to be sent", beating=True)
+            def fewer(left: int = left) -> bool:
+                self.house.query(_HURRY, self.house.jobs)
+                return self.to_send() < left
+
+            self.house.wait(fewer, lambda: f"{self.to_send():,} still to be sent", beating=True)
 
     def kill(self, worker: Process) -> None:
         """Kill a worker with its children; what it held is of unknown outcome from now on."""

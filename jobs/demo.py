@@ -19,6 +19,7 @@ from jobs.models import Job
 from jobs.progress import progress_of
 from jobs.recipients_file import FIRST_ROW
 from notify import floors
+from notify.crypto import Unreadable
 from notify.models import Notification, NotificationType, Service, Template
 from providers.models import Provider
 
@@ -99,11 +100,18 @@ def refuse_real_installation() -> None:
     """Raise DemoRefused where people depend on what is stored."""
     if settings.PRODUCTION:
         raise DemoRefused("The demo does not run where NOTIFY_ENVIRONMENT is live or production.")
+    remedy = "Run the demo with another database: leave DATABASE_URL unset for an embedded one."
     for provider in Provider.objects.filter(identifier__in=PROVIDERS):
-        if provider.config.get("api_key") != API_KEY:
+        try:
+            ours = provider.config.get("api_key") == API_KEY
+        except Unreadable as error:
             raise DemoRefused(
-                f"This database has a provider {provider.identifier} that the demo did not make. "
-                "Run the demo with another database: leave DATABASE_URL unset for an embedded one."
+                f"The configuration of provider {provider.identifier} in this database cannot be opened: {error} "
+                f"Put the key back that it was stored with, or remove the provider if the demo made it. {remedy}"
+            ) from error
+        if not ours:
+            raise DemoRefused(
+                f"This database has a provider {provider.identifier} that the demo did not make. {remedy}"
             )
 
 

@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
-from notify.admin_base import COUNTED, NotifyAdmin, list_link
+from notify.admin_base import BoundedPaginator, NotifyAdmin, list_link
 from notify.celery import app
 from notify.models import Notification, NotificationType, Service
 
@@ -56,5 +56,4 @@ class ServiceSwitch(NotifyAdmin):
 
 
 def _count(rows: QuerySet) -> str:
-    found = rows.order_by()[:COUNTED].count()
-    return f"{COUNTED:,} or more" if found >= COUNTED else f"{found:,}"
+    return BoundedPaginator(rows, 1).told

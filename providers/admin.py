@@ -151,9 +151,9 @@ class SwitchPolicyAdmin(BacktestPages, NotifyAdmin):
 class ReceiptAdmin(FoundByMessage, ReadOnlyAdmin):
     """What providers reported, newest first."""
 
-    list_display = ("received_at", "provider", "reported", "code", "outcome", "message", "applied_at",
+    list_display = ("received_at", "occurred_at", "provider", "reported", "code", "outcome", "message", "applied_at",
                     "times_received")  # fmt: skip
-    list_filter = ("provider", OutcomeFilter, ReportedFilter, ("occurred_at", admin.EmptyFieldListFilter))
+    list_filter = ("provider", OutcomeFilter, ReportedFilter)
     list_select_related = ("provider",)
     actions = ("apply_again",)
     empty_text = "No receipts yet. Providers report here at /receipts/ once messages are on their way."

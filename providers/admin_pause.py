@@ -13,7 +13,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from notify.admin_base import COUNTED, ReadOnlyAdmin, badge
+from notify.admin_base import BoundedPaginator, ReadOnlyAdmin, badge
 from notify.models import Notification
 from providers.models import Pause
 from providers.pausing import pause_sending, resume_sending
@@ -107,10 +107,9 @@ class PauseAdmin(ReadOnlyAdmin):
         if request.method != "POST" and bool(on) == (name == "pause"):
             self.message_user(request, TURNS[name].already, messages.WARNING)
             return HttpResponseRedirect(_list())
-        waiting = Notification.objects.due(timezone.now()).order_by()[:COUNTED].count()
         context = self.admin_site.each_context(request) | {
             "title": TURNS[name].title, "opts": self.opts, "turn": TURNS[name], "form": form, "pause": on,
-            "waiting": f"{COUNTED:,} or more" if waiting >= COUNTED else f"{waiting:,}",
+            "waiting": BoundedPaginator(Notification.objects.due(timezone.now()), 1).told,
         }  # fmt: skip
         return TemplateResponse(request, "admin/providers/pause/turn.html", context)
 

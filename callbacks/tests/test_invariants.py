@@ -70,12 +70,25 @@ def test_given_up_callbacks_need_an_open_alert(service):
 
 
 @pytest.mark.parametrize(("age", "found"), [(-SECOND, 1), (0 * SECOND, 1), (SECOND, 0)])
-def test_a_status_reached_longer_ago_than_callbacks_are_kept_says_nothing(service, age, found):
+def test_a_message_made_longer_ago_than_callbacks_are_kept_says_nothing(service, age, found):
     """Its callback may have gone by its own thirty days while the message is kept for ninety."""
     old = NOW - KEPT_FOR
     Callback.objects.update(created_at=old - timedelta(days=30))  # one that is kept: it was never finished
-    testing.make_notification(service=service, status="delivered", created_at=old - 9 * SECOND, updated_at=old - age)
+    testing.make_notification(service=service, status="delivered", created_at=old - age, updated_at=NOW)
     assert len(invariants.run(now=NOW)) == found
+
+
+def test_a_status_that_is_reported_again_after_its_callback_has_gone_breaks_nothing(service):
+    message = Notification.objects.get()
+    Notification.objects.update(created_at=NOW)
+    Callback.objects.all().move_to(Callback.Status.DELIVERED, now=NOW, delivered_at=NOW)
+    settle([Move(testing.make_notification(service=service).pk, "delivered")], now=NOW + SECOND)  # never finished
+    later = NOW + KEPT_FOR + SECOND
+    assert retention.run([], now=later, kind="") == 1
+    settle([Move(message.pk, "delivered")], now=later)
+    message.refresh_from_db()
+    assert (message.updated_at, Callback.objects.count()) == (later, 1)
+    assert invariants.run(now=later) == []
 
 
 def test_what_retention_takes_of_the_callbacks_breaks_nothing(service):

@@ -5,6 +5,7 @@ from collections import Counter
 from datetime import UTC, datetime
 
 import pytest
+from cryptography.fernet import Fernet
 from django.contrib.auth import authenticate
 
 from callbacks.models import Callback, Endpoint
@@ -56,6 +57,14 @@ def test_the_demo_refuses_a_database_with_real_providers_and_accepts_its_own():
     Provider.objects.filter(identifier="mmg").delete()
     make_provider("mmg", config={"api_key": "real"})
     with pytest.raises(demo.DemoRefused, match="provider mmg that the demo did not make"):
+        demo.refuse_real_installation()
+
+
+@pytest.mark.django_db
+def test_the_demo_refuses_providers_whose_configuration_cannot_be_opened(settings):
+    demo.prepare("127.0.0.1:8100", now=NOW)
+    settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
+    with pytest.raises(demo.DemoRefused, match=r"configuration of provider \w+ in this database cannot be opened"):
         demo.refuse_real_installation()
 
 

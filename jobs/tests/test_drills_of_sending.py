@@ -8,7 +8,9 @@ import tempfile
 
 import pytest
 
-from drills.house import House
+from drills.house import House, NotAsExpected
+from drills.sending import run_drill
+from drills.sending_broker import missing
 from drills.sending_faults import DRILLS
 from drills.sending_line import Line
 from notify.alerts import raise_alert
@@ -19,7 +21,7 @@ from providers.tests.test_held import NOW
 
 
 @pytest.mark.processes
-@pytest.mark.xdist_group("processes")
+@pytest.mark.xdist_group("drills")
 def test_every_drill_is_survived_and_leaves_nothing_behind():
     command = [sys.executable, "-m", "drills.sending", "--seed", "1", "--rows", "1000", "--kills", "2"]
     with tempfile.TemporaryDirectory() as folder:  # not tmp_path: a socket's path must be short
@@ -27,8 +29,19 @@ def test_every_drill_is_survived_and_leaves_nothing_behind():
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900)
         assert os.listdir(folder) == []
     assert done.returncode == 0, done.stdout + done.stderr
-    survived = [line for line in done.stdout.splitlines() if line.endswith(": survived")]
-    assert survived == [f"{name}: survived" for name in DRILLS]
+    verdicts = [line for line in done.stdout.splitlines() if line.endswith((": survived", ": not run"))]
+    lacking = {"restarted-broker"} if missing() else set()
+    assert verdicts == [f"{name}: {'not run' if name in lacking else 'survived'}" for name in DRILLS]
+
+
+@pytest.mark.django_db
+def test_without_rabbitmq_the_drill_of_its_restart_says_that_it_was_not_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("drills.sending_broker.DEBIAN", str(tmp_path))
+    house = House(tmp_path, {}, StopSignals())
+    found = run_drill(house, "restarted-broker", seed=1, rows=400, kills=1)
+    assert (found.verdict, found.done) == ("not run", "not run: rabbitmq-server and epmd not found")
+    assert (house.broker, house.processes.members, house.processes.environment.keys()) == ("", {}, {"NOTIFY_VAR_DIR"})
 
 
 @pytest.fixture
@@ -122,3 +135,13 @@ def test_something_sent_that_is_no_message_is_seen(line):
     assert line.judge().broken == ["The provider was given something that is no message of this drill."]
     Notification.objects.all().delete()
     assert line.judge().rows == 0
+
+
+def test_messages_that_nobody_sends_are_not_waited_for_for_ever(line, monkeypatch):
+    monkeypatch.setattr("drills.house.WAIT", 0.1)
+    line.house.duties = ()
+    message(line)
+    with pytest.raises(NotAsExpected, match="1 still to be sent"):
+        line.wait_until_settled()
+    Notification.objects.update(status="sending")
+    line.wait_until_settled()

@@ -1,62 +1,21 @@
 """Carrying messages to a provider that really answers over HTTP."""
 
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from django.db import connection
 
 from callbacks.models import Callback
 from callbacks.payloads import open_payload
-from notify.models import Alert, Notification
-from notify.testing import make_endpoint, make_notification, make_provider, make_service, make_template
+from notify.models import Notification
+from notify.testing import make_endpoint, make_provider, make_service, make_template
 from providers import sending
 from providers.models import Provider
-from providers.sending import Sending, send_due
-from providers.tests.made_up_provider import made_up_provider
+from providers.sending import Sending
+from providers.tests.carrying import SECOND, fresh, now, open_alerts, provider_at, send, waiting
 
-pytestmark = pytest.mark.django_db
-SECOND = timedelta(seconds=1)
-
-
-@pytest.fixture(autouse=True)
-def impatient(settings):
-    """Loops end as soon as nothing is due."""
-    settings.LOOP_LINGER_FOR = settings.LOOP_DUE_WITHIN = timedelta(0)
-
-
-@pytest.fixture
-def server():
-    with made_up_provider() as running:
-        yield running
-
-
-def now():
-    return datetime.now(UTC)
-
-
-def provider_at(server, identifier="mmg", **fields):
-    config = {"url": server.url, "api_key": "key", "timeout": "0.5"}
-    return make_provider(identifier, config=config, backend="providers.backends.mmg.MMG", **fields)
-
-
-def waiting(number=1, **fields):
-    template = fields.pop("template", None) or make_template(fields.get("service"))
-    due = now() - 60 * SECOND
-    return [make_notification(template=template, **({"due_at": due} | fields)) for _ in range(number)]
-
-
-def send():
-    return send_due(now=now())
-
-
-def fresh(message):
-    message.refresh_from_db()
-    return message
-
-
-def open_alerts():
-    return list(Alert.objects.open().values_list("kind", "scope"))
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("impatient")]
 
 
 def test_an_accepted_message_was_sent_once_with_our_id_words_and_sender(server):
@@ -136,7 +95,7 @@ def test_nobody_listening_is_try_later_and_nothing_was_sent():
 
 @pytest.mark.parametrize("fate", ["cut", 2.0], ids=["the line is cut", "no answer in time"])
 def test_an_unknown_outcome_waits_ten_minutes_is_sent_once_more_and_then_held(server, fate):
-    provider_at(server)
+    provider_at(server, timeout="0.5")
     server.answer = lambda message: fate
     (message,) = waiting()
     send()

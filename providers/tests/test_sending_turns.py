@@ -1,58 +1,17 @@
 """Whose turn it is: fair between services, and only where somebody may carry."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 
-from notify.models import Alert, Notification, Service
-from notify.testing import make_notification, make_provider, make_template
+from notify.models import Notification, Service
+from notify.testing import make_provider, make_template
 from providers.models import Pause, Provider
-from providers.sending import Sending, send_due
-from providers.tests.made_up_provider import made_up_provider
+from providers.sending import Sending
+from providers.tests.carrying import SECOND, fresh, now, open_alerts, provider_at, send, waiting
 from providers.usable import judge_providers
 
-pytestmark = pytest.mark.django_db
-SECOND = timedelta(seconds=1)
-
-
-@pytest.fixture(autouse=True)
-def impatient(settings):
-    """Loops end as soon as nothing is due."""
-    settings.LOOP_LINGER_FOR = settings.LOOP_DUE_WITHIN = timedelta(0)
-
-
-@pytest.fixture
-def server():
-    with made_up_provider() as running:
-        yield running
-
-
-def now():
-    return datetime.now(UTC)
-
-
-def provider_at(server, identifier="mmg", **fields):
-    config = {"url": server.url, "api_key": "key"}
-    return make_provider(identifier, config=config, backend="providers.backends.mmg.MMG", **fields)
-
-
-def waiting(number=1, **fields):
-    template = fields.pop("template", None) or make_template()
-    due = now() - 60 * SECOND
-    return [make_notification(template=template, **({"due_at": due} | fields)) for _ in range(number)]
-
-
-def send():
-    return send_due(now=now())
-
-
-def fresh(message):
-    message.refresh_from_db()
-    return message
-
-
-def open_alerts():
-    return list(Alert.objects.open().values_list("kind", "scope"))
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("impatient")]
 
 
 def test_the_next_claim_holds_the_ten_of_a_service_beside_anothers_thousands():

@@ -13,13 +13,7 @@ from notify.testing import make_notification, make_provider
 from providers import receipts, tasks
 from providers.models import Receipt
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def impatient(settings):
-    """Loops end as soon as they find nothing."""
-    settings.LOOP_LINGER_FOR = settings.LOOP_DUE_WITHIN = timedelta(0)
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("impatient")]
 
 
 def store_receipt():

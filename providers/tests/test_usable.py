@@ -15,25 +15,12 @@ from providers import receipts
 from providers.models import Provider, Receipt
 from providers.sending import Sending
 from providers.switching import switch_on_slow_delivery
-from providers.tests.made_up_provider import made_up_provider
-from providers.tests.test_sending import fresh, now, open_alerts, provider_at, send, waiting
+from providers.tests.carrying import fresh, now, open_alerts, provider_at, send, waiting
 from providers.usable import Backends, judge_providers
 from providers.watchdogs import replay_created_notifications, timeout_notifications
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("impatient")]
 HOUR = timedelta(hours=1)
-
-
-@pytest.fixture(autouse=True)
-def impatient(settings):
-    """Loops end as soon as nothing is due."""
-    settings.LOOP_LINGER_FOR = settings.LOOP_DUE_WITHIN = timedelta(0)
-
-
-@pytest.fixture
-def server():
-    with made_up_provider() as running:
-        yield running
 
 
 def damage(provider):
