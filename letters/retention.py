@@ -18,20 +18,16 @@ _BATCH = 100  # zips
 
 
 def run(keys: Sequence[UUID | str], *, now: datetime, kind: str) -> int:
-    """Delete the letters of these notifications, files first: cut off in between, the next run finds the row again.
+    """Delete the letters of these notifications, whose files are gone already (retention_files.py).
 
     kind: the channel of all of them; only letters have letters. Without keys and channel the zips are meant.
-    Returns how many letters (or zips) went. A storage's error ends the batch with nothing deleted from the database.
+    Returns how many letters (or zips) went.
     """
     if not keys and not kind:
         return _remove_zips(now=now)
     if not keys or kind != NotificationType.LETTER:
         return 0
-    letters = list(Letter.objects.filter(pk__in=among(keys)).select_related("notification"))
-    for letter in letters:
-        if letter.pdf:
-            files.storage_of(letter).delete(letter.pdf.name)
-    return Letter.objects.filter(pk__in=among(letter.pk for letter in letters)).delete()[0] if letters else 0
+    return Letter.objects.filter(pk__in=among(keys)).delete()[0]
 
 
 def _remove_zips(*, now: datetime) -> int:
