@@ -1,6 +1,7 @@
 """What of letters goes: with a notification its letter and PDF; by their own age, zips that were acknowledged."""
 
 import logging
+import time
 from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
@@ -15,6 +16,7 @@ logger = logging.getLogger(__name__)
 FAILED = "retention-failed"
 ZIPS = "zips"  # the alert's scope
 _BATCH = 100  # zips
+_TRIED_FOR = 10.0  # seconds of a batch in which some cannot be deleted: where the storage is away, each may time out
 
 
 def run(keys: Sequence[UUID | str], *, now: datetime, kind: str) -> int:
@@ -33,11 +35,13 @@ def run(keys: Sequence[UUID | str], *, now: datetime, kind: str) -> int:
 def _remove_zips(*, now: datetime) -> int:
     """Delete a batch of zips that were acknowledged long ago, each file before its row says so.
 
-    Cut off in between, the next run deletes what is gone already and marks it. One the storage will not delete keeps no
-    other from going and is alerted; it raises nothing, so that the floors below have their turn.
+    Cut off in between, the next run deletes what is gone already and marks it. Those the storage will not delete,
+    however many, keep no other from going and are alerted; they raise nothing: the floors below have their turn.
     """
-    removed, failed = [], ""
-    for file in PrintFile.objects.removable(now)[:_BATCH]:
+    removed, failed, until = [], "", time.monotonic() + _TRIED_FOR
+    for file in PrintFile.objects.removable(now):
+        if len(removed) == _BATCH or (failed and time.monotonic() >= until):
+            break
         try:
             postal.postal_storage().delete(file.name)
             removed.append(file.pk)
