@@ -3,7 +3,7 @@
 Beside it, in the same run on the same rows: one plain DELETE with the same foreign keys (the limit), and what another
 query costs meanwhile: the newest message of a job's row, as receipts and pages ask for it.
 
-    python -m bench.retention [--sizes 5000 50000 500000] [--share 10] [--rounds 5]
+    python -m bench.retention [--sizes 2000 20000 200000] [--share 10] [--rounds 5]
 
 A size is the messages kept; one for each `share` of them is deleted per round. The day's totals are stored before, as
 every night. `--sizes 50000 500000 5000000 --share 50` is the long form: 100,000 of 5,000,000.
@@ -184,7 +184,7 @@ def read() -> None:
 def main() -> None:
     """Measure every size and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[5_000, 50_000, 500_000])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[2_000, 20_000, 200_000])
     parser.add_argument("--share", type=int, default=10, help="one message in so many is deleted")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--read", action="store_true", help=argparse.SUPPRESS)

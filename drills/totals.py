@@ -14,11 +14,12 @@ from collections.abc import Callable, Sequence
 from drills.house import House, NotAsExpected, open_house
 from drills.outcomes import Outcome, conduct
 from drills.totals_days import beat_away, clock_changes
-from drills.totals_kills import backfill, retention
+from drills.totals_kills import backfill, counting, retention
 from notify.processes import ProcessDied
 
 DRILLS: dict[str, Callable[..., str]] = {
     "backfill": backfill,
+    "counting": counting,
     "retention": retention,
     "clock-changes": clock_changes,
     "beat-away": beat_away,

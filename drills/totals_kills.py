@@ -52,6 +52,44 @@ def backfill(house: House, chance: random.Random, *, every: int) -> str:
     return f"{_at_every_step(house, beginning, run, judge, every)} kills, each followed by a second backfill"
 
 
+def counting(house: House, chance: random.Random, *, every: int) -> str:
+    """Kill the first count of months, which takes a turn for each day, before each of its steps; the next is right."""
+    from django.conf import settings
+    from django.utils import timezone
+
+    from notify import totals
+    from notify.testing import make_notification, make_template
+
+    now = timezone.now()
+    templates = [make_template() for _ in range(2)]
+    for age in (80, 40, 9, 8, 1):
+        for _ in range(6):
+            moment = _within(local_date(now) - timedelta(days=age), chance)
+            status = chance.choice(FINAL + OPEN)
+            make_notification(template=chance.choice(templates), created_at=moment, sent_at=moment, status=status)
+    right = counted(messages())
+    beginning = Beginning(house)
+
+    def run() -> None:
+        after = totals.store_due(now=now)[1]
+        while after:
+            after = totals.store_due(now=now, after=after)[1]
+
+    def judge_kill(step: int) -> None:
+        found = stored()
+        compare(f"Totals at a kill at step {step}", found, {key: right[key] for key in found})
+
+    def judge(step: int) -> None:
+        compare(f"Totals after a kill at step {step} and a second run", stored(), right)
+
+    as_set, settings.LOOP_FOR = settings.LOOP_FOR, timedelta(0)
+    try:
+        kills = _at_every_step(house, beginning, run, judge, every, judge_kill)
+    finally:
+        settings.LOOP_FOR = as_set
+    return f"{kills} kills in turns of a day each, followed by a run from the start"
+
+
 def retention(house: House, chance: random.Random, *, every: int) -> str:
     """Kill the deletion before each of its steps, and after each file; the next run leaves exactly what should be left.
 

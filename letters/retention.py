@@ -1,6 +1,7 @@
 """What of letters goes: with a notification its letter and PDF; by their own age, zips that were acknowledged."""
 
 import logging
+import time
 from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
@@ -15,33 +16,32 @@ logger = logging.getLogger(__name__)
 FAILED = "retention-failed"
 ZIPS = "zips"  # the alert's scope
 _BATCH = 100  # zips
+_TRIED_FOR = 10.0  # seconds of a batch in which some cannot be deleted: where the storage is away, each may time out
 
 
 def run(keys: Sequence[UUID | str], *, now: datetime, kind: str) -> int:
-    """Delete the letters of these notifications, files first: cut off in between, the next run finds the row again.
+    """Delete the letters of these notifications, whose files are gone already (retention_files.py).
 
     kind: the channel of all of them; only letters have letters. Without keys and channel the zips are meant.
-    Returns how many letters (or zips) went. A storage's error ends the batch with nothing deleted from the database.
+    Returns how many letters (or zips) went.
     """
     if not keys and not kind:
         return _remove_zips(now=now)
     if not keys or kind != NotificationType.LETTER:
         return 0
-    letters = list(Letter.objects.filter(pk__in=among(keys)).select_related("notification"))
-    for letter in letters:
-        if letter.pdf:
-            files.storage_of(letter).delete(letter.pdf.name)
-    return Letter.objects.filter(pk__in=among(letter.pk for letter in letters)).delete()[0] if letters else 0
+    return Letter.objects.filter(pk__in=among(keys)).delete()[0]
 
 
 def _remove_zips(*, now: datetime) -> int:
     """Delete a batch of zips that were acknowledged long ago, each file before its row says so.
 
-    Cut off in between, the next run deletes what is gone already and marks it. One the storage will not delete keeps no
-    other from going and is alerted; it raises nothing, so that the floors below have their turn.
+    Cut off in between, the next run deletes what is gone already and marks it. Those the storage will not delete,
+    however many, keep no other from going and are alerted; they raise nothing: the floors below have their turn.
     """
-    removed, failed = [], ""
-    for file in PrintFile.objects.removable(now)[:_BATCH]:
+    removed, failed, until = [], "", time.monotonic() + _TRIED_FOR
+    for file in PrintFile.objects.removable(now):
+        if len(removed) == _BATCH or (failed and time.monotonic() >= until):
+            break
         try:
             postal.postal_storage().delete(file.name)
             removed.append(file.pk)

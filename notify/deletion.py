@@ -18,6 +18,7 @@ from django.db.models.expressions import RawSQL
 
 from notify import floors, totals
 from notify.alerts import close_alert, raise_alert
+from notify.bulk import among
 from notify.celery import stopping
 from notify.clock import local_date, local_day, local_midnight
 from notify.loops import KEYS_SHOWN, Due, refuse_transaction, slot
@@ -28,7 +29,7 @@ LOOP = "notify.delete_notifications_older_than_retention"
 FAILED, BEHIND = "retention-failed", "retention-behind"
 BEHIND_DAYS = 3  # whole days past retention and not deleted before a person is told
 BATCH = 5_000  # rows per transaction
-BATCH_WITH_FILES = 50  # letters: each batch waits for as many deletions in a storage, which may be slow
+BATCH_WITH_FILES = 50  # letters: as many files go one after the other before the clock is looked at
 # Every look-up has an index, and thousands of places of a table of middling size tempt the planner to read all of it.
 # What a crash of the database takes back of the last half second is deleted again by the next run.
 _FOR_BATCHES = "SET LOCAL enable_seqscan = off; SET LOCAL synchronous_commit = off"
@@ -81,10 +82,8 @@ def delete_past_retention(*, now: datetime) -> dict[str, int]:
         callbacks = sum(_drain(floor, run, until, now=now) for floor, run in floors.having("retention").items())
     out_of_time = not stopping() and time.monotonic() >= until
     if out_of_time:
-        logger.info(
-            "Retention: time is up after %s messages and %s rows of their own age", deleted, callbacks,
-            extra={"count": deleted},
-        )  # fmt: skip
+        words = "Retention: time is up after %s messages and %s rows of their own age"
+        logger.info(words, deleted, callbacks, extra={"count": deleted})
     return {"deleted": deleted, "callbacks": callbacks, "unfinished": int(out_of_time and deleted + callbacks > 0)}
 
 
@@ -159,7 +158,7 @@ def _delete_of(
         gone = _delete_day(of_day, total, kind, until, now=now)
         deleted += gone
         if not gone or _over(until):
-            left = left or oldest
+            left = left or of_day.values_list("created_at", flat=True).first()  # another run may have taken the last
         rows = rows.filter(created_at__gte=end)  # the index still knows what just went: do not look there again
     return deleted, left
 
@@ -167,31 +166,48 @@ def _delete_of(
 def _delete_day(
     rows: QuerySet[Notification], total: QuerySet[DailyTotal], kind: str, until: float, *, now: datetime
 ) -> int:
-    """Delete batch by batch: the floors above remove what is theirs, then the messages go.
+    """Delete batch by batch; of letters the files go first."""
+    deleted = 0
+    while not _over(until):
+        batch = _without_files(rows, now=now) if kind == NotificationType.LETTER else rows
+        gone = _delete_batch(batch, total, kind, now=now)
+        if not gone:
+            break
+        deleted += gone
+    return deleted
+
+
+def _without_files(rows: QuerySet[Notification], *, now: datetime) -> QuerySet[Notification]:
+    """Have the floors delete the files of the next batch, and return its rows.
+
+    No lock is held meanwhile: a storage may be slow. Cut off before the rows go, the next run finds them again, so no
+    file stays that no row names; and a final letter stays final, so nobody needs a file whose row stays a while.
+    """
+    keys = list(rows.values_list("pk", flat=True)[: min(BATCH, BATCH_WITH_FILES)])
+    floors.ask("retention_files", keys, now=now)
+    return rows.filter(pk__in=among(keys))
+
+
+def _delete_batch(rows: QuerySet[Notification], total: QuerySet[DailyTotal], kind: str, *, now: datetime) -> int:
+    """Delete one batch in a transaction: the floors above remove what is theirs, then the messages go.
 
     Locked rows cannot change meanwhile, nor move: they are deleted by their place, without another look-up by key.
     """
     lock = rows.select_for_update(skip_locked=True, of=("self",))
-    batch = min(BATCH, BATCH_WITH_FILES) if kind == NotificationType.LETTER else BATCH
-    deleted = 0
-    while not _over(until):
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(_FOR_BATCHES)
-            sql, values = lock.values("pk", place=RawSQL("notify_notification.ctid", []))[
-                :batch
-            ].query.sql_with_params()
-            # As text and in one row: made into UUIDs one by one, the keys would cost more than deleting them.
-            both = f"SELECT string_agg(pk::text, ','), array_agg(place)::text FROM ({sql}) AS locked(pk, place)"  # noqa: S608
-            cursor.execute(both, values)
-            keys, places = cursor.fetchone()
-            if keys is None:
-                break
-            if not deleted:
-                total.filter(thinned=False).update(thinned=True)
-            floors.ask("retention", keys.split(","), now=now, kind=kind)
-            cursor.execute("DELETE FROM notify_notification WHERE ctid = ANY(%s::tid[])", [places])
-            deleted += cursor.rowcount
-    return deleted
+    locked = lock.values("pk", place=RawSQL("notify_notification.ctid", []))[:BATCH]
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(_FOR_BATCHES)
+        sql, values = locked.query.sql_with_params()
+        # As text and in one row: made into UUIDs one by one, the keys would cost more than deleting them.
+        both = f"SELECT string_agg(pk::text, ','), array_agg(place)::text FROM ({sql}) AS locked(pk, place)"  # noqa: S608
+        cursor.execute(both, values)
+        keys, places = cursor.fetchone()
+        if keys is None:
+            return 0
+        total.filter(thinned=False).update(thinned=True)
+        floors.ask("retention", keys.split(","), now=now, kind=kind)
+        cursor.execute("DELETE FROM notify_notification WHERE ctid = ANY(%s::tid[])", [places])
+        return cursor.rowcount
 
 
 def _drain(floor: str, run: Callable[..., int], until: float, *, now: datetime) -> int:

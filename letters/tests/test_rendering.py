@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 
 from callbacks.models import Callback
 from jobs.models import Job
-from letters import claiming, rendering, retention, typesetting
+from letters import claiming, rendering, retention_files, typesetting
 from letters.letter_content import letter_data
 from letters.models import Letter
 from letters.preview import page_count
@@ -382,7 +382,7 @@ def test_retention_finds_the_file_by_the_name_on_the_row(impatient):
     letter = waiting()
     render()
     assert len(stored(impatient)) == 1
-    assert retention.run([letter.pk], now=NOW, kind="letter") == 1
+    assert retention_files.run([letter.pk], now=NOW) == 1
     assert stored(impatient) == []
 
 
@@ -391,7 +391,7 @@ def test_retention_finds_the_file_of_a_worker_that_was_killed(impatient):
     (claimed,) = claiming.claim(1, now=NOW)
     stored_as_made(claimed)
     assert len(stored(impatient)) == 1
-    retention.run([letter.pk], now=NOW, kind="letter")
+    retention_files.run([letter.pk], now=NOW)
     assert stored(impatient) == []
 
 

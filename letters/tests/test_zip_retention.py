@@ -65,3 +65,31 @@ def test_a_zip_that_cannot_be_deleted_keeps_no_other_and_is_said_until_it_is_gon
     (path / "inside").rmdir()
     assert run() == 1
     assert not Alert.objects.open().exists()
+
+
+def stuck(folder, name, **fields):
+    """Make a zip whose name a folder has that is not empty: it can be neither unlinked nor removed."""
+    made = make_zip(folder, name, **fields)
+    path = folder / "postal" / made.name
+    path.unlink()
+    (path / "inside").mkdir(parents=True)
+
+
+def test_however_many_cannot_be_deleted_the_others_behind_them_go(folder, monkeypatch):
+    monkeypatch.setattr(retention, "_BATCH", 2)
+    for number in range(5):
+        stuck(folder, f"stuck-{number}", acknowledged_at=NOW - 2 * LIMIT)
+    for number in range(3):
+        make_zip(folder, f"fine-{number}")
+    assert [run() for _ in range(3)] == [2, 1, 0]
+    assert {file.name for file in PrintFile.objects.filter(removed_at=None)} == {f"stuck-{n}.zip" for n in range(5)}
+    assert Alert.objects.open().get().kind == "retention-failed"
+
+
+def test_a_storage_that_takes_too_long_to_refuse_ends_the_batch_and_one_that_works_does_not(folder, monkeypatch):
+    monkeypatch.setattr(retention, "_TRIED_FOR", 0)
+    make_zip(folder, "first", acknowledged_at=NOW - 3 * LIMIT)
+    stuck(folder, "stuck", acknowledged_at=NOW - 2 * LIMIT)
+    make_zip(folder, "behind")
+    assert run() == 1
+    assert {path.stem for path in zips(folder)} == {"stuck", "behind"}

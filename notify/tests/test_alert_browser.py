@@ -34,6 +34,22 @@ def test_the_list_with_everything_in_it_fits_a_screen(alerts, browser):  # noqa:
     )
     assert widths[0] <= WIDTH
     assert max(widths[1:]) <= 0
+    told = "document.querySelector('tbody .field-shown_message').clientWidth"
+    assert browser.do(lambda page: page.evaluate(told)) >= 180  # what was seen can be read
+
+
+@pytest.mark.parametrize("page", ["change", "acknowledge", "snooze", "resolve"])
+def test_pages_of_one_alert_with_the_longest_scope_fit_a_screen(alerts, browser, page):  # noqa: F811
+    alert = Alert.objects.get(scope="x" * 200, kind="performance-platform-push")
+    assert "x" * 200 in browser.visit(f"/admin/notify/alert/{alert.pk}/{page}/")
+    widths = browser.do(
+        lambda page: page.evaluate(
+            "[document.documentElement.scrollWidth, "
+            "...[...document.querySelectorAll('.form-row')].map(box => box.scrollWidth - box.clientWidth)]"
+        )
+    )
+    assert widths[0] <= WIDTH
+    assert max(widths[1:], default=0) <= 0  # nothing is cut off at the right
 
 
 def test_an_alert_is_snoozed_until_tomorrow_in_three_clicks(alerts, browser):  # noqa: F811

@@ -1,11 +1,14 @@
 """`manage.py alerts` and `manage.py send_test_alert`."""
 
 import json
+import threading
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO, StringIO, TextIOWrapper
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 
 from callbacks.tests.receiver import Receiver
 from notify import telling
@@ -143,4 +146,44 @@ def test_a_channel_that_is_not_set_up_is_no_failure(both, settings):
 def test_what_a_killed_run_left_open_is_resolved_by_the_next(both):
     raise_alert("test", "test of yesterday", "", now=NOW)
     run("send_test_alert")
+    assert not Alert.objects.open().exists()
+
+
+class SecondRun(BaseHTTPRequestHandler):
+    """Answers a test alert once a second run of the command came and went, and notes which alerts were open then."""
+
+    def do_POST(self):
+        """Take an alert; the first one starts the second run."""
+        title = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["text"].splitlines()[0]
+        if not self.server.titles:
+            self.server.titles.append(title)
+            try:
+                run("send_test_alert")
+                self.server.open_then += Alert.objects.open().values_list("scope", flat=True)
+            finally:
+                connection.close()
+        self.server.titles.append(title)
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *args):
+        """Say nothing."""
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_run_meanwhile_does_not_resolve_the_alert_that_is_on_the_wire(settings):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), SecondRun)
+    server.titles, server.open_then = [], []
+    settings.ALERTS_ENABLED, settings.ALERT_EMAILS = True, []
+    settings.ALERT_WEBHOOK_URL = f"http://127.0.0.1:{server.server_port}/"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        assert run("send_test_alert").startswith("webhook: sent")
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert len(set(server.titles)) == 2
+    assert [scope for scope in server.open_then if scope in server.titles[0]] == server.open_then != []
     assert not Alert.objects.open().exists()

@@ -8,7 +8,7 @@ from django.conf import settings
 
 from jobs.models import Job
 from notify.models import Notification
-from notify.schedule import ROWS
+from notify.schedule import QUEUES, ROWS
 
 README = (Path(settings.BASE_DIR) / "README.md").read_text()
 
@@ -22,6 +22,12 @@ def table(heading: str) -> list[list[str]]:
 
 def test_watchdog_table_lists_exactly_the_scheduled_tasks_with_their_kinds():
     assert [(row[0].strip("`"), row[1]) for row in table("task")] == [(row.task, row.kind) for row in ROWS]
+
+
+def test_the_workers_that_production_starts_serve_every_queue_once_and_alerts_alone():
+    served = re.findall(r"`celery -A notify worker -Q ([a-z,]+)", README)
+    assert {"watchdogs", "alerts"} <= set(served)
+    assert sorted(",".join(served).split(",")) == sorted(QUEUES)
 
 
 @pytest.mark.parametrize(("heading", "model"), [("job", Job), ("notification", Notification)])

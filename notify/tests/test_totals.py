@@ -93,8 +93,8 @@ def test_a_gap_is_made_good_once():
     totals.store_due(now=NOW - timedelta(days=7))
     message(NOW - timedelta(days=2))
     totals.store_day(date(2026, 10, 26), judged_on=date(2026, 10, 27))
-    assert totals.store_due(now=NOW) == {"found": 2, "repaired": 1}
-    assert totals.store_due(now=NOW) == {"found": 1, "repaired": 0}
+    assert totals.store_due(now=NOW) == ({"found": 2, "repaired": 1}, None)
+    assert totals.store_due(now=NOW) == ({"found": 1, "repaired": 0}, None)
 
 
 @pytest.mark.parametrize("day", [date(2026, 10, 25), date(2026, 3, 29)])

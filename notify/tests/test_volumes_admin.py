@@ -66,6 +66,15 @@ def test_charts_tables_and_csv_agree(admin_client):
     assert len(b"".join(answer.streaming_content).splitlines()) == 3
 
 
+def test_the_list_of_totals_writes_its_numbers_alike_and_says_nothing_of_letters_and_ten_seconds(admin_client):
+    for channel in ("sms", "letter"):
+        total(1, channel=channel, delivered=12_345)
+    DailyTotal.objects.update(sent_within_ten_seconds=2_380)
+    shown = admin_client.get("/admin/notify/dailytotal/").content.decode()
+    assert shown.count("12,345") == 2
+    assert re.findall(r'field-quick">([^<]+)<', shown) == ["–", "2,380"]
+
+
 def test_the_filter_is_kept_by_the_page_and_by_its_csv(admin_client):
     mine, other = make_service(), make_service()
     for service in (mine, other):
