@@ -10,8 +10,7 @@ import argparse
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from drills.alerts_receivers import CHANNELS, Receivers
@@ -20,7 +19,6 @@ from drills.outcomes import Outcome, conduct
 from notify.processes import Process, ProcessDied
 
 TASK = "notify.send_alerts"
-LONG_WORK = "notify.delete_notifications_older_than_retention"
 BEAT_EVERY = 0.3  # seconds; stands in for the minute
 CHILDREN = 2  # of each worker: as many alerts of a channel may be on the wire
 
@@ -71,15 +69,15 @@ class Drill:
         told = {channel: self.count(f"{channel}_told_at IS NOT NULL") for channel in CHANNELS}
         return f"told of {len(self.scopes)}: {told}"
 
-    def start_worker(self, name: str = "alerts", queue: str = "alerts") -> Process:
+    def start_worker(self, name: str = "alerts") -> Process:
         """Start a worker that tells."""
-        return self.house.processes.start_worker(name, [queue], CHILDREN)
+        return self.house.processes.start_worker(name, ["housekeeping"], CHILDREN)
 
 
 def away(drill: Drill) -> str:
     """Both receivers are away while alerts open, until every one was tried by both channels; then they come back."""
     drill.raise_alerts()
-    drill.start_worker(queue="housekeeping")  # as an earlier release did: it tells too
+    drill.start_worker()
     drill.wait(lambda: not drill.count("email_attempts = 0 OR webhook_attempts = 0"), drill.standing)
     if drill.count("email_told_at IS NOT NULL OR webhook_told_at IS NOT NULL"):
         raise NotAsExpected("An alert counts as told although nobody was there.")
@@ -121,38 +119,7 @@ def kills(drill: Drill) -> str:
     return f"{killed} kills with an alert on the wire, {lapses} tries cut off"
 
 
-def busy(drill: Drill) -> str:
-    """Retention is stuck in every child of the worker for everything else, for as long as the alerts need to leave."""
-    drill.receivers.open()
-    drill.start_worker("general", queue="housekeeping")
-    with _retention_held_up(drill.house) as stuck:
-        for _ in range(CHILDREN):
-            drill.house.send(LONG_WORK)
-        drill.house.wait(lambda: stuck() == CHILDREN, lambda: f"{stuck()} runs of retention wait")
-        drill.start_worker()
-        drill.raise_alerts()
-        drill.wait_until_told()
-        if stuck() != CHILDREN:
-            raise NotAsExpected("Retention did not keep the worker busy for as long.")
-    return f"{CHILDREN} of {CHILDREN} children of the other worker stuck in retention"
-
-
-@contextmanager
-def _retention_held_up(house: House) -> Iterator[Callable[[], int]]:
-    """Lock what retention reads first; gives how many runs wait for it."""
-    from django.db import connection
-
-    waiting = "SELECT count(*) FROM pg_locks WHERE relation = 'notify_dataretention'::regclass AND NOT granted"
-    other = connection.copy()
-    try:
-        with other.cursor() as cursor:
-            cursor.execute("BEGIN; LOCK TABLE notify_dataretention IN ACCESS EXCLUSIVE MODE")
-            yield lambda: house.query(waiting)[0][0]
-    finally:
-        other.close()
-
-
-DRILLS: dict[str, Callable[[Drill], str]] = {"away": away, "together": together, "kills": kills, "busy": busy}
+DRILLS: dict[str, Callable[[Drill], str]] = {"away": away, "together": together, "kills": kills}
 
 
 def run_drill(house: House, receivers: Receivers, name: str, *, seed: int, alerts: int, kills: int) -> Outcome:

@@ -13,7 +13,7 @@ from typing import Any
 
 from celery import Celery
 from celery.contrib.django.task import DjangoTask
-from celery.signals import celeryd_after_setup, worker_shutting_down
+from celery.signals import worker_shutting_down
 from django.conf import settings
 from django.db import transaction
 from kombu import Queue
@@ -36,17 +36,6 @@ def stopping() -> bool:
 @worker_shutting_down.connect
 def _note_shutdown(**kwargs: Any) -> None:
     _stopping[0] = 1
-
-
-@celeryd_after_setup.connect
-def _serve_alerts(instance: Any, **kwargs: Any) -> None:
-    """Have a worker of `housekeeping` serve `alerts` too.
-
-    An installation that still starts its workers with the queues of an earlier release would tell nobody, silently.
-    """
-    queues = instance.app.amqp.queues
-    if "housekeeping" in queues.consume_from:
-        queues.select_add(queues["alerts"])
 
 
 class Task(DjangoTask):

@@ -21,7 +21,7 @@ from notify.schedule import QUEUES
 
 ROOT = Path(__file__).resolve().parent.parent
 STOP_WITHIN = 15.0  # seconds from SIGTERM to SIGKILL; a loop of a worker ends within PROVIDER_REQUEST_TIMEOUT
-GENERAL_QUEUES = tuple(queue for queue in QUEUES if queue not in ("watchdogs", "alerts"))
+GENERAL_QUEUES = tuple(queue for queue in QUEUES if queue != "watchdogs")
 PORTS_TRIED = 20
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -206,9 +206,8 @@ class Processes:
         return self.start(name, "-m", "celery", "-A", "notify", "worker", *options)
 
     def start_workers(self) -> None:
-        """Start the workers of an installation: those that notice and tell do nothing else."""
+        """Start the two workers an installation needs at least."""
         self.start_worker("watchdogs", ["watchdogs"], 1)
-        self.start_worker("alerts", ["alerts"], 1)
         self.start_worker("general", GENERAL_QUEUES, 6)
 
     def start_beat(self) -> Process:

@@ -16,14 +16,13 @@ from django.db import transaction
 logger = logging.getLogger(__name__)
 
 WATCHDOG, LOOP = "watchdog", "loop"
-QUEUES = ("watchdogs", "alerts", "jobs", "sending", "receipts", "letters", "callbacks", "housekeeping")
+QUEUES = ("watchdogs", "jobs", "sending", "receipts", "letters", "callbacks", "housekeeping")
 _APP_QUEUES = {
     "jobs.*": "jobs",
     "providers.apply_receipts": "receipts",
     "providers.*": "sending",
     "letters.*": "letters",
     "callbacks.*": "callbacks",
-    "notify.send_alerts": "alerts",
     "notify.*": "housekeeping",
 }
 
@@ -110,7 +109,7 @@ ROWS = (
 
 
 def routes() -> dict[str, dict[str, str]]:
-    """Return the queue of each task: watchdogs and alerts have their own, which no long work can delay."""
+    """Return the queue of each task: watchdogs have their own, so that a flood of sends cannot delay them."""
     watchdogs = {row.task: {"queue": "watchdogs"} for row in ROWS if row.kind == WATCHDOG}
     return watchdogs | {pattern: {"queue": queue} for pattern, queue in _APP_QUEUES.items()}
 

@@ -87,26 +87,6 @@ print(json.dumps([answers, seconds, Task.publish_failures]))
     assert "guest" not in ended.stderr
 
 
-def test_a_worker_started_with_the_queues_of_an_earlier_release_tells_alerts_too():
-    program = """
-import json, django
-django.setup()
-from notify.celery import app
-served = []
-for queues in (["jobs", "housekeeping"], ["jobs", "sending"], ["alerts"]):
-    app.Worker(queues=queues, quiet=True, redirect_stdouts=False).on_start()
-    served.append(sorted(app.amqp.queues.consume_from))
-print(json.dumps(served))
-"""
-    environment = os.environ | {"NOTIFY_VAR_DIR": str(project.VAR_DIR), "DJANGO_SETTINGS_MODULE": "notify.settings"}
-    command = [sys.executable, "-c", program]
-    ended = subprocess.run(
-        command, cwd=project.BASE_DIR, env=environment, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert ended.returncode == 0, ended.stderr
-    assert json.loads(ended.stdout) == [["alerts", "housekeeping", "jobs"], ["jobs", "sending"], ["alerts"]]
-
-
 def test_a_misspelt_queue_raises(loop):
     before = Task.publish_failures
     with pytest.raises(QueueNotFound):

@@ -36,7 +36,7 @@ def test_no_default_lies_in_the_hour_that_the_clocks_skip(row):
     assert row.hour == "*" or 1 not in crontab_parser(24).parse(row.hour)
 
 
-def test_watchdogs_and_alerts_have_queues_of_their_own_and_every_task_a_declared_one():
+def test_watchdogs_have_a_queue_of_their_own_and_every_task_a_declared_one():
     app.autodiscover_tasks(force=True)
     kinds = {row.task: row.kind for row in schedule.ROWS}
     for name in app.tasks:
@@ -44,7 +44,6 @@ def test_watchdogs_and_alerts_have_queues_of_their_own_and_every_task_a_declared
             queue = app.amqp.router.route({}, name)["queue"].name
             assert queue in schedule.QUEUES
             assert (queue == "watchdogs") == (kinds.get(name) == schedule.WATCHDOG), name
-            assert (queue == "alerts") == (name == "notify.send_alerts"), name
 
 
 class Recording(DatabaseScheduler):

@@ -121,7 +121,7 @@ class Command(BaseCommand):
         self.web = f"http://127.0.0.1:{listener.getsockname()[1]}"
         with listen(SIMULATOR_PORT) as free:
             port = free.getsockname()[1]
-        self._say(f"Starting the web process, three workers, the scheduler and the simulated providers ({self.web}) …")
+        self._say(f"Starting the web process, two workers, the scheduler and the simulated providers ({self.web}) …")
         simulator = self.processes.start_simulator(self.web, "--port", str(port), stop=self.signals)
         self.processes.environment |= {"CALLBACK_TRUSTED_TARGETS": simulator, "BASE_URL": self.web}
         stage = demo.prepare(simulator, now=timezone.now())
