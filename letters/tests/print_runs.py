@@ -57,6 +57,14 @@ def break_pdf(folder, one, how):
         path.write_bytes(path.read_bytes()[:-1])
 
 
+def spoil(folder, letter):
+    """Make a PDF unreadable, for root too: reading the beginning of one's memory is an input/output error."""
+    path = folder / "letters-pdf" / letter.pdf.name
+    kept = path.rename(path.with_suffix(".kept"))
+    path.symlink_to("/proc/self/mem")
+    return lambda: kept.replace(path)
+
+
 class Killed(BaseException):
     """Stands in for SIGKILL: nothing catches it."""
 
