@@ -44,6 +44,14 @@ class Checked:
 
 
 @dataclass(frozen=True)
+class Parts:
+    """What a PDF keeps packed, as a tar; all: nothing is missing."""
+
+    file: IO[bytes]
+    all: bool
+
+
+@dataclass(frozen=True)
 class Problem:
     """A PDF that may not be printed. code is stable; the sentence is for the sender and says what to do."""
 
@@ -77,7 +85,7 @@ def check_pdf(file: BinaryIO, *, cpu: int = CPU, wall: float = WALL, memory: int
 
 
 @contextmanager
-def taken_apart(file: BinaryIO, *, cpu: int = 10, wall: float = 20) -> Iterator[IO[bytes]]:
+def taken_apart(file: BinaryIO, *, cpu: int = 10, wall: float = 20) -> Iterator[Parts]:
     """Give a tar of what a PDF keeps packed, for the virus scanner; as much of it as can be had, perhaps nothing.
 
     file: open for reading, with a file descriptor. cpu, wall: seconds.
@@ -86,14 +94,15 @@ def taken_apart(file: BinaryIO, *, cpu: int = 10, wall: float = 20) -> Iterator[
     file.seek(0)
     limits = [str(number) for number in (MEMORY, cpu, settings.LETTER_FILE_BYTES_LIMIT)]
     command = [sys.executable, "-I", "-X", "utf8", str(UNPACKER), *limits]
+    ended = None
     with tempfile.TemporaryFile() as parts:
         with suppress(subprocess.TimeoutExpired):
-            subprocess.run(  # noqa: S603  (our own file; nothing of the sender's is in the command)
+            ended = subprocess.run(  # noqa: S603  (our own file; nothing of the sender's is in the command)
                 command, stdin=file, stdout=parts, stderr=subprocess.DEVNULL, timeout=wall, env={}, cwd="/", check=False
             )
         file.seek(0)
         parts.seek(0)
-        yield parts
+        yield Parts(parts, all=ended is not None and ended.returncode == 0)
 
 
 def _verdict(done: subprocess.CompletedProcess) -> Checked | Problem:

@@ -1,4 +1,4 @@
-"""Takes a refused PDF apart, so that the virus scanner sees what the PDF keeps packed or behind an owner's password.
+"""Takes a PDF apart, so that the virus scanner sees what the PDF keeps packed or behind an owner's password.
 
 Run as `python -I pdf_unpack_child.py MEMORY_BYTES CPU_SECONDS WRITTEN_BYTES` with the PDF as standard input and a file
 as standard output: a tar of the file's streams, unpacked, each as a member of its own, because signatures may begin at

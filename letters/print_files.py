@@ -24,6 +24,7 @@ from letters.models import Letter, PrintFile, PrintRun
 from letters.pulse import Beating, Pulse
 from letters.reading import Reader, refuse_away
 from letters.zips import Bundle, zip_name
+from notify import bulk
 from notify.alerts import raise_alert
 from notify.models import Notification
 from notify.states import Move
@@ -76,8 +77,9 @@ def assign(run: PrintRun, group: Group, bundle: Bundle, *, now: datetime) -> Pri
     digest, size = bundle.seal()
     packed = {letter.pk: (letter.pdf.name, letter.sha256) for letter in bundle.letters}
     with transaction.atomic():
-        locked = Letter.objects.unprinted().filter(pk__in=list(packed)).order_by("pk").select_for_update(of=("self",))
-        same = [letter.pk for letter in locked if packed[letter.pk] == (letter.pdf.name, letter.sha256)]
+        unprinted = Letter.objects.unprinted().filter(pk__in=bulk.among(packed))
+        locked = unprinted.order_by("pk").select_for_update(of=("self",)).values_list("pk", "pdf", "sha256")
+        same = bulk.among(pk for pk, *file in locked if packed[pk] == tuple(file))
         waiting = Notification.objects.filter(pk__in=same).order_by("pk").select_for_update(of=("self",))
         list(waiting.values_list("pk", flat=True))
         # A new statement, so that it sees what was committed before the locks were had.
@@ -90,9 +92,7 @@ def assign(run: PrintRun, group: Group, bundle: Bundle, *, now: datetime) -> Pri
             name=zip_name(run.day, group[1], sequence, bundle.letters),
             letter_count=len(packed), sheet_count=bundle.sheets,
         )  # fmt: skip
-        Letter.objects.unprinted().filter(pk__in=list(packed)).update(
-            print_run=run, print_file=file, unreadable_at=None, last_error=""
-        )
+        unprinted.update(print_run=run, print_file=file, unreadable_at=None, last_error="")
         PrintRun.objects.filter(pk=run.pk).update(progressed_at=now)
     return file
 

@@ -1,12 +1,17 @@
-"""Rendering: letters made from a template get their PDF. Claim a batch, make and store the files, write in bulk."""
+"""Rendering: letters made from a template get their PDF. Claim a batch, make and store the files, write in bulk.
+
+The compiler has a thread of its own and leaves the interpreter to others while it works: the next batch is claimed and
+read, and the one before it stored and written, meanwhile. Only the loop's own thread asks the database.
+"""
 
 import hashlib
 import logging
 import random
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.core.files.base import ContentFile
@@ -52,39 +57,75 @@ def due(*, now: datetime) -> Due:
 
 
 def _carry(until: float, clock: Callable[[], datetime]) -> int:
-    with ThreadPoolExecutor(STORING, thread_name_prefix="letters") as pool:
-        return linger(Rendering(pool, clock).step, until=until)
+    with ThreadPoolExecutor(1, "letters-making") as making, ThreadPoolExecutor(STORING, "letters-storing") as storing:
+        rendering = Rendering(making, storing, clock)
+        try:
+            return linger(rendering.step, until=until)
+        finally:
+            rendering.close()
 
 
 class Rendering:
     """Renders batches; compiler, templates and threads are kept between them."""
 
-    def __init__(self, pool: ThreadPoolExecutor, clock: Callable[[], datetime]) -> None:
-        self._pool, self._clock = pool, clock
+    def __init__(self, making: ThreadPoolExecutor, storing: ThreadPoolExecutor, clock: Callable[[], datetime]) -> None:
+        """making: of one thread, the compiler's."""
+        self._making, self._storing, self._clock = making, storing, clock
         self._words, self._typesetter = Words(), Typesetter()
+        self._begun: list[Future[list[Future[Made]]]] = []  # the batch that is being made
 
     def step(self) -> int:
-        """Render one batch. Returns how many letters it had."""
+        """Begin one batch, then write what became of the one before. Returns how many letters were begun.
+
+        Letters whose worker stopped may stop this one as well: nothing else is claimed or unwritten meanwhile.
+        """
         letters = claim(settings.LETTER_RENDERING_BATCH, now=self._clock())
+        alone = any(letter.last_error == unrendered.STOPPED for letter in letters)
+        if alone:
+            self.close()
         free = _with_a_free_name(letters, now=self._clock())
-        # Threads count and store one letter while the next is made: the typesetter lets them.
-        kept = [self._pool.submit(_keep, *self._typeset(letter)) for letter in free]
-        finish([one.result() for one in kept], now=self._clock())
+        said = [self._said(letter) for letter in free]
+        before, self._begun = self._begun, [self._making.submit(self._make, said)] if said else []
+        self._end(before)
+        if alone:
+            self.close()
         return len(letters)
 
-    def _typeset(self, letter: Letter) -> tuple[Made, bytes]:
-        """Make one letter's PDF; what is wrong with one letter must not stop its batch."""
+    def close(self) -> None:
+        """Write what became of the batch that was begun last."""
+        before, self._begun = self._begun, []
+        self._end(before)
+
+    def _end(self, batches: Sequence[Future[list[Future[Made]]]]) -> None:
+        for batch in batches:
+            finish([one.result() for one in batch.result()], now=self._clock())
+
+    def _said(self, letter: Letter) -> tuple[Made, dict[str, Any]]:
+        """Return what one letter says; what is wrong with one must not stop its batch."""
         if letter.last_error == unrendered.STOPPED and letter.attempts > settings.LETTER_RENDERING_ATTEMPTS_LIMIT:
-            return Made(letter, error=unrendered.STOPPED), b""
-        notification = letter.notification
+            return Made(letter, error=unrendered.STOPPED), {}
         try:
-            data = letter_data(notification, self._words)
-            pdf = self._typesetter.pdf(data, made_at=notification.created_at)
+            return Made(letter), letter_data(letter.notification, self._words)
+        except ContentProblem as problem:
+            return Made(letter, problem=str(problem)), {}
+        except Exception as error:  # noqa: BLE001  (logged there)
+            return _unrenderable(letter, error), {}
+
+    def _make(self, said: Sequence[tuple[Made, dict[str, Any]]]) -> list[Future[Made]]:
+        """Make PDFs, each stored while the next is made; runs in the compiler's thread."""
+        return [self._storing.submit(_keep, *self._typeset(made, data)) for made, data in said]
+
+    def _typeset(self, made: Made, data: dict[str, Any]) -> tuple[Made, bytes]:
+        """Make one letter's PDF, where it says anything."""
+        if not data:
+            return made, b""
+        letter = made.letter
+        try:
+            return made, self._typesetter.pdf(data, made_at=letter.notification.created_at)
         except ContentProblem as problem:
             return Made(letter, problem=str(problem)), b""
         except Exception as error:  # noqa: BLE001  (logged there)
             return _unrenderable(letter, error), b""
-        return Made(letter), pdf
 
 
 def _with_a_free_name(letters: Sequence[Letter], *, now: datetime) -> list[Letter]:

@@ -4,7 +4,7 @@ from datetime import datetime
 from uuid import UUID
 
 from letters.models import Letter
-from notify.alerts import close_alert, close_others, raise_alert
+from notify.alerts import close_alert, close_gone, raise_alert
 from notify.models import Alert, Service
 
 AWAY, VIRUS, MISSING, CHANGED = "virus-scanner-away", "virus-found", "letter-file-missing", "letter-file-changed"
@@ -25,6 +25,19 @@ def alert_virus(key: UUID, service: Service, virus: str, *, now: datetime) -> No
         f"The PDF of letter {key} of {service} is infected ({virus}). It was moved to letters-invalid, will not be "
         "printed, and the service is told by callback. Look at the letter in the admin for the file's name, and ask "
         f"the service where it came from. See README, {VIRUS}.",
+        now=now,
+    )
+
+
+def alert_virus_in_refused(key: UUID, service: Service, virus: str, *, now: datetime) -> None:
+    """Say that a file is infected that was refused for another reason before the scanner could be asked."""
+    raise_alert(
+        VIRUS,
+        scope_of(key),
+        f"The PDF of letter {key} of {service} is infected ({virus}). It was refused for another reason while no "
+        "scanner could be asked: it lies in letters-invalid since then and is not printed. The letter stays "
+        "validation-failed, and the service was told of that reason alone: tell it of the virus, ask where the file "
+        f"came from, and let nobody open it. See README, {VIRUS}.",
         now=now,
     )
 
@@ -66,9 +79,9 @@ def tend_alerts(*, trouble: str, now: datetime) -> None:
     else:
         close_alert(AWAY, SCANNER, now=now)
     missing = waiting.filter(last_error__startswith=FILE_MISSING).values_list("pk", flat=True)
-    close_others(MISSING, [scope_of(key) for key in missing], now=now)
+    close_gone(MISSING, lambda: map(scope_of, missing.all()), now=now)
     for kind in (VIRUS, CHANGED):
-        _close_gone(kind, now=now)
+        close_gone(kind, lambda kind=kind: _of_letters_kept(kind), now=now)
 
 
 def _say_away(count: int, reason: str, *, now: datetime) -> None:
@@ -86,10 +99,8 @@ def _say_away(count: int, reason: str, *, now: datetime) -> None:
     )
 
 
-def _close_gone(kind: str, *, now: datetime) -> None:
-    """Close the alerts about letters that retention has removed: there is nothing left to look at."""
+def _of_letters_kept(kind: str) -> list[str]:
+    """Return the scopes of open alerts whose letters are there: of one retention has removed nothing is left to see."""
     scopes = Alert.objects.open().filter(kind=kind, scope__startswith="letter ").values_list("scope", flat=True)
     keys = [UUID(scope.removeprefix("letter ")) for scope in scopes]
-    if keys:
-        kept = Letter.objects.filter(pk__in=keys).values_list("pk", flat=True)
-        close_others(kind, [scope_of(key) for key in kept], now=now)
+    return [scope_of(key) for key in Letter.objects.filter(pk__in=keys).values_list("pk", flat=True)]

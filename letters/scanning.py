@@ -16,11 +16,20 @@ from django.db import transaction
 from django.db.models import F
 
 from callbacks.outcomes import settle
-from letters import clamd, files, refused_files, strays
+from letters import clamd, files, strays
 from letters.models import Letter
 from letters.pdf_checks import Checked, Problem, check_pdf
 from letters.placing import Copy, fetched, place, tidy
-from letters.scan_alerts import DECLINED, FILE_MISSING, alert_changed, alert_missing, alert_virus, tend_alerts
+from letters.scan_alerts import (
+    DECLINED,
+    FILE_MISSING,
+    alert_changed,
+    alert_missing,
+    alert_virus,
+    alert_virus_in_refused,
+    tend_alerts,
+)
+from letters.virus_check import virus_in
 from notify.loops import Due, in_slots, linger
 from notify.models import Notification
 from notify.states import Move
@@ -145,7 +154,7 @@ def _scan(letter: Letter, copy: Copy, *, clock: Clock) -> None:
     if copy.sha256 != letter.sha256:
         _take_change(letter, copy, now=clock())
         return
-    virus = clamd.scan(copy.file)
+    virus = virus_in(copy.file)
     if virus:
         place(copy, files.INVALID, letter.pdf.name)
         _settle(letter, Letter.Verdict.INFECTED, Status.VIRUS_SCAN_FAILED, f"VIRUS_FOUND: {virus}", now=clock())
@@ -171,12 +180,12 @@ def _scan_refused(letter: Letter, *, clock: Clock) -> None:
     """Scan a file that was refused while no scanner could be asked. Its status is final: a virus is noted and told."""
     virus, found = "", {}
     with suppress(FileNotFoundError), fetched(letter) as copy:
-        virus = refused_files.virus_in(copy.file)
+        virus = virus_in(copy.file, refused=True)
         found = {"scan_verdict": Letter.Verdict.INFECTED, "scanned_sha256": copy.sha256, "scanned_at": clock()}
     with transaction.atomic():
         mine = _mine(letter).update(due_at=None, claimed_at=None, last_error="", **(found if virus else {}))
         if mine and virus:
-            alert_virus(letter.pk, letter.notification.service, virus, now=clock())
+            alert_virus_in_refused(letter.pk, letter.notification.service, virus, now=clock())
 
 
 def _take_change(letter: Letter, copy: Copy, *, now: datetime) -> None:
@@ -199,7 +208,7 @@ def _take_change(letter: Letter, copy: Copy, *, now: datetime) -> None:
 
 def _refuse_change(letter: Letter, copy: Copy, problem: Problem, *, now: datetime) -> None:
     """End a letter whose new file may not be printed; a virus in it comes before any other reason."""
-    virus = refused_files.virus_in(copy.file)
+    virus = virus_in(copy.file, refused=True)
     status, reason = Status.VALIDATION_FAILED, f"PDF_CHANGED: {problem}"
     done = {"sha256": copy.sha256, "pages": None, "due_at": None, "claimed_at": None, "last_error": ""}
     if virus:

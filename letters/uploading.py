@@ -19,11 +19,12 @@ from django.core.files.storage import Storage, storages
 from django.db import transaction
 
 from callbacks import outcomes
-from letters import clamd, files, precompiled_rows, refused_files
+from letters import clamd, files, precompiled_rows
 from letters.models import Letter
 from letters.pdf_checks import Checked, CheckerBroken, check_pdf
 from letters.precompiled_rows import template_of
 from letters.scan_alerts import alert_virus
+from letters.virus_check import virus_in
 from notify.clock import local_date
 from notify.file_names import shown_name
 from notify.models import Notification, NotificationType, Service, Template
@@ -172,7 +173,7 @@ def _judge(copy: IO[bytes], size: int) -> _Judged:
 def _virus_in(copy: IO[bytes]) -> str | None:
     """Return what the scanner finds in a file that is refused anyway; None where it has no answer."""
     try:
-        return refused_files.virus_in(copy, within=_ASKED_FOR)
+        return virus_in(copy, refused=True, within=_ASKED_FOR)
     except clamd.ScannerError:
         return None
 

@@ -234,7 +234,7 @@ ALERT_UNTOLD_AFTER = seconds("ALERT_UNTOLD_AFTER", 3_600)  # an alert nobody cou
 LETTER_FILE_BYTES_LIMIT = env.int("LETTER_FILE_BYTES_LIMIT", default=100_000_000)  # of a precompiled letter
 CLAMD_SOCKET = env.str("CLAMD_SOCKET", default="")  # a path, or host:port; empty: nothing is scanned
 LETTER_SCAN_TIMEOUT = seconds("LETTER_SCAN_TIMEOUT", 120)  # wall clock, per file; clamd's own MaxScanTime is 120 s
-LETTER_SCAN_LEASE = seconds("LETTER_SCAN_LEASE", 300)  # above LETTER_SCAN_TIMEOUT, with room for moving the file
+LETTER_SCAN_LEASE = seconds("LETTER_SCAN_LEASE", 300)  # above two LETTER_SCAN_TIMEOUT, with room for moving the file
 LETTER_SCAN_AFTER = seconds("LETTER_SCAN_AFTER", 5_400)  # an unscanned letter this old is said aloud
 
 # --- Log: one line per event, never with personal data ----------------------------------------------------------------

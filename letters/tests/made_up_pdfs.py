@@ -196,3 +196,14 @@ def with_attachment(data: bytes, **options: Any) -> bytes:
     pdf = blank()
     pdf.attachments["other.txt"] = data
     return saved(pdf, compress_streams=True, **options)
+
+
+def with_differences(data: bytes) -> bytes:
+    """Make a letter that may be printed, its page packed as the differences of neighbouring bytes (a PNG predictor)."""
+    pdf = blank()
+    row = b"\x01" + bytes((byte - before) % 256 for before, byte in zip(b"\0" + data, data, strict=False))
+    content = pdf.make_stream(b"")
+    how = Dictionary(Predictor=11, Columns=len(data), Colors=1, BitsPerComponent=8)
+    content.write(zlib.compress(row), filter=Name.FlateDecode, decode_parms=how)
+    pdf.pages[0].obj.Contents = content
+    return saved(pdf, compress_streams=False, stream_decode_level=pikepdf.StreamDecodeLevel.none)

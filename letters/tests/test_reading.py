@@ -8,6 +8,7 @@ import pytest
 
 from letters import postal, print_run, reading
 from letters.models import Letter, PrintFile, PrintRun
+from letters.tests.print_runs import spoil
 from letters.tests.storages import members, use_folders
 from notify.models import Alert, Notification
 from notify.testing import make_letter, make_service
@@ -26,14 +27,6 @@ def folder(settings, tmp_path):
 def letters_of_one_service(count):
     service = make_service()
     return [make_letter(service=service, created_at=NOON) for _ in range(count)]
-
-
-def spoil(folder, letter):
-    """Make a PDF unreadable, for root too: reading the beginning of one's memory is an input/output error."""
-    path = folder / "letters-pdf" / letter.pdf.name
-    kept = path.rename(path.with_suffix(".kept"))
-    path.symlink_to("/proc/self/mem")
-    return lambda: kept.replace(path)
 
 
 def run(now=AT):

@@ -137,9 +137,9 @@ def test_a_verdict_belongs_to_the_bytes_that_were_scanned_even_if_the_file_chang
     letter = waiting()
     real = clamd.scan
 
-    def scan(file):
+    def scan(file, **options):
         (storage / "letters-scan" / letter.pdf.name).write_bytes(INFECTED)
-        return real(file)
+        return real(file, **options)
 
     monkeypatch.setattr(scanning.clamd, "scan", scan)
     run()
@@ -161,9 +161,9 @@ def test_a_letter_cancelled_during_its_check_stays_cancelled(scanner, storage, m
     letter = waiting(data)
     real = clamd.scan
 
-    def scan(file):
+    def scan(file, **options):
         settle([Move(letter.pk, Status.CANCELLED)], now=NOW)
-        return real(file)
+        return real(file, **options)
 
     monkeypatch.setattr(scanning.clamd, "scan", scan)
     run()

@@ -183,7 +183,10 @@ def test_a_file_refused_while_nobody_could_scan_it_is_scanned_later(clamd_server
     assert run() == 0
     assert [found(letter)[1] for letter in letters] == [Status.VALIDATION_FAILED] * 3
     assert [found(letter)[0].scan_verdict for letter in letters] == ["infected", "", ""]
-    assert alerts()["virus-found"].scope == f"letter {letters[0].pk}"
+    told = alerts()["virus-found"]
+    assert told.scope == f"letter {letters[0].pk}"
+    assert "refused for another reason while no scanner could be asked" in told.message
+    assert "told by callback" not in told.message
     assert lying(storage) == ["letters-invalid", "letters-invalid"]
     with pytest.raises(NotShown, match="virus"):
         letter_pdf(found(letters[0])[0])

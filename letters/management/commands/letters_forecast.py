@@ -1,12 +1,13 @@
 """`manage.py letters_forecast`: how many letters go with the next print run, and which do not and why."""
 
 from contextlib import suppress
+from datetime import date
 from typing import Any
 
 from django.core.management.base import BaseCommand
 from django.utils import timezone
 
-from letters.forecast import Forecast, forecast
+from letters.forecast import Forecast, Part, forecast
 from notify.clock import zone
 
 
@@ -27,20 +28,36 @@ class Command(BaseCommand):
 def describe(seen: Forecast, *, passed: bool) -> list[str]:
     """Write a forecast in lines, times local."""
     deadline = seen.deadline.astimezone(zone())
-    lines = [f"Print run of {seen.day:%A} {seen.day.day} {seen.day:%B %Y}, deadline {deadline:%H:%M %Z}"]
-    lines[0] += " (passed; the run is not finished)" if passed else ""
-    lines.append(f"  {seen.goes:,} {'goes' if seen.goes == 1 else 'go'} as things stand")
-    if seen.overdue:
-        day = f"{seen.overdue_day:%A} {seen.overdue_day.day} {seen.overdue_day:%B %Y}"
-        lines.insert(0, f"The print run of {day} is unfinished; letters it takes first: {seen.overdue.count:,}")
-        more = seen.overdue.count - len(seen.overdue.keys)
-        lines[1:1] = [f"    {key}" for key in seen.overdue.keys] + [f"    … and {more:,} more"] * bool(more)
+    lines = [
+        f"Print run of {_day(seen.day)}, deadline {deadline:%H:%M %Z}"
+        + (" (passed; the run is not finished)" if passed else ""),
+        f"  {seen.goes:,} {'goes' if seen.goes == 1 else 'go'} as things stand",
+    ]
+    if seen.packed:
+        lines += [f"  {seen.packed.count:,} before all others: {seen.packed.words}", *_keys(seen.packed)]
     if seen.paused:
         lines.append("  but all sending is paused: no letter goes before that ends")
     for part in seen.stays:
         since = part.oldest.astimezone(zone()).strftime("%d %b %Y, %H:%M %Z")
         lines.append(f"  {part.count:,} {'does' if part.count == 1 else 'do'} not: {part.words} (oldest {since})")
-        lines += [f"    {key}" for key in part.keys]
-        if part.count > len(part.keys):
-            lines.append(f"    … and {part.count - len(part.keys):,} more")
-    return lines
+        lines += _keys(part)
+    return _behind(seen) + lines
+
+
+def _behind(seen: Forecast) -> list[str]:
+    """Say which earlier runs are not finished, and what they take."""
+    if not seen.unfinished:
+        return []
+    days, one = " and ".join(map(_day, seen.unfinished)), len(seen.unfinished) == 1
+    runs, takes = ("run", "is unfinished; letters it takes") if one else ("runs", "are unfinished; letters they take")
+    count = seen.overdue.count if seen.overdue else 0
+    return [f"The print {runs} of {days} {takes} first: {count:,}", *(_keys(seen.overdue) if seen.overdue else [])]
+
+
+def _keys(part: Part) -> list[str]:
+    more = part.count - len(part.keys)
+    return [f"    {key}" for key in part.keys] + [f"    … and {more:,} more"] * bool(more)
+
+
+def _day(day: date) -> str:
+    return f"{day:%A} {day.day} {day:%B %Y}"

@@ -1,0 +1,32 @@
+"""The virus check of a precompiled PDF: of the file as it is, and of what it keeps packed."""
+
+import os
+from datetime import timedelta
+from typing import BinaryIO
+
+from letters import clamd
+from letters.pdf_checks import taken_apart
+
+
+def virus_in(file: BinaryIO, *, refused: bool = False, within: timedelta | None = None) -> str:
+    """Return what the scanner finds in a PDF, or "".
+
+    Besides the file itself it is shown the file's parts, unpacked: the scanner does not unpack all of them, such as
+    what is packed twice, attachments and encrypted files.
+    refused: the PDF is not printed whatever is found, so the parts that can be had will do: what needs a password
+    remains unseen. One that may be printed is clean only when all its parts were seen.
+    within: wall clock of each of the two scans. Raises clamd.ScannerError where nobody knows.
+    """
+    found, trouble = "", None
+    try:
+        found = clamd.scan(file, within=within)
+    except clamd.Declined as error:  # its parts may still be judged
+        trouble = error
+    if not found:
+        with taken_apart(file) as parts:
+            found = clamd.scan(parts.file, within=within) if parts.file.seek(0, os.SEEK_END) else ""
+        if not (parts.all or refused):
+            trouble = trouble or clamd.Declined("a PDF could not be taken apart for the virus scanner")
+    if trouble and not found:
+        raise trouble
+    return found
