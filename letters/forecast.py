@@ -18,7 +18,7 @@ FIRST = {
 # In the order in which they are asked: each letter is counted under the first that fits.
 REASONS = {
     "stuck": "packed in a zip that waits for a PDF that could not be read",
-    "unreadable": "its PDF could not be read: with the first run that can",
+    "unreadable": "PDF could not be read; with the first run that can",
     "late": "made after the deadline: with the next run",
     "scan": "waiting for the virus check",
     "off": "its service is switched off",
