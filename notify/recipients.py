@@ -6,6 +6,7 @@ Whatever is not understood is refused: a message that goes to somebody else is w
 
 import re
 from collections.abc import Mapping
+from functools import cache
 
 import idna
 import phonenumbers
@@ -110,7 +111,12 @@ def parse_phone(text: str, *, international: bool, region: str) -> str:
 
 def is_international(e164: str, region: str = "GB") -> bool:
     """Tell whether a stored number is outside the country of `region` (two letters)."""
-    return not e164.startswith(f"+{phonenumbers.country_code_for_region(region)}")
+    return not e164.startswith(_country_code(region))
+
+
+@cache
+def _country_code(region: str) -> str:
+    return f"+{phonenumbers.country_code_for_region(region)}"
 
 
 def _unreadable_phone(error: NumberParseException) -> InvalidRecipient:
