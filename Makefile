@@ -38,7 +38,7 @@ test: lint ## lint, checks and all tests
 		SEARCH_HASH_KEY=$$($(VENV) -c 'import secrets; print(secrets.token_urlsafe(32))') \
 		ENCRYPTION_KEYS=$$($(VENV) -c 'from cryptography import fernet; print(fernet.Fernet.generate_key().decode())') \
 		$(VENV) manage.py check --deploy --fail-level WARNING
-	@$(VENV) -m pytest -n 2 --dist loadgroup $(ARGS)
+	@$(VENV) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(DEV) ## style and formatting
 	@.venv/bin/ruff check --quiet . && .venv/bin/ruff format --check --quiet .

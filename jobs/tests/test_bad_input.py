@@ -11,7 +11,7 @@ from jobs.tests.installation import Installation, own_database, tidy_broker
 from jobs.tests.web import MEGABYTES, SECONDS, Web
 from notify.processes import listen
 
-pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("processes")]
+pytestmark = pytest.mark.processes
 HEAD = b"phone number,name,date,place,reference\n"
 ROW = b"07700900123,Jo,1 May,Clinic,R1\n"
 

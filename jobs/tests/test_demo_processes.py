@@ -13,7 +13,7 @@ import pytest
 from notify import embedded
 from notify.processes import ROOT
 
-pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("processes")]
+pytestmark = pytest.mark.processes
 
 
 def start_demo(var, *options):

@@ -34,7 +34,6 @@ def job(db, house):
 
 
 @pytest.mark.processes
-@pytest.mark.xdist_group("drills")
 def test_every_drill_is_survived_and_leaves_nothing_behind():
     command = [sys.executable, "-m", "drills.jobs", "--seed", "1", "--rows", "2000", "--kills", "2"]
     with tempfile.TemporaryDirectory() as folder:  # not tmp_path: a socket's path must be short
@@ -87,7 +86,6 @@ def test_a_job_short_of_its_last_status_is_named(house, job):
 
 
 @pytest.mark.processes
-@pytest.mark.xdist_group("drills")
 def test_a_process_that_is_left_is_found(house):
     sleeper = house.processes.start("sleeper", "-c", "import time; time.sleep(60)")
     assert [pid for pid, _ in house.left()] == [sleeper.pid]

@@ -21,7 +21,6 @@ from providers.tests.test_held import NOW
 
 
 @pytest.mark.processes
-@pytest.mark.xdist_group("drills")
 def test_every_drill_is_survived_and_leaves_nothing_behind():
     command = [sys.executable, "-m", "drills.sending", "--seed", "1", "--rows", "1000", "--kills", "2"]
     with tempfile.TemporaryDirectory() as folder:  # not tmp_path: a socket's path must be short

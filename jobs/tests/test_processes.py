@@ -12,7 +12,7 @@ import pytest
 from jobs.tests.installation import ON_WIRE, ROWS, WAIT, Installation, own_database, tidy_broker
 from notify.processes import listen
 
-pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("processes")]
+pytestmark = pytest.mark.processes
 
 SET_UP = """
 from django.utils import timezone

@@ -13,7 +13,6 @@ from notify.processes import ROOT
 
 
 @pytest.mark.processes
-@pytest.mark.xdist_group("processes")
 def test_every_drill_is_survived_and_leaves_nothing_behind():
     command = [sys.executable, "-m", "drills.alerts", "--seed", "1", "--alerts", "6", "--kills", "2"]
     with tempfile.TemporaryDirectory() as folder:  # not tmp_path: a socket's path must be short

@@ -27,7 +27,6 @@ def house(tmp_path):
 
 
 @pytest.mark.processes
-@pytest.mark.xdist_group("processes")
 def test_every_drill_is_survived_and_leaves_nothing_behind():
     command = [sys.executable, "-m", "drills.totals", "--every", "20"]
     with tempfile.TemporaryDirectory() as folder:  # not tmp_path: a socket's path must be short

@@ -16,7 +16,7 @@ import pytest
 
 from providers.tests.receiving import receiving
 
-pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("processes")]
+pytestmark = pytest.mark.processes
 CASES = sorted(path.parent.name for path in (Path(__file__).parent / "bad").glob("*/expect.json"))
 SECONDS, MEGABYTES = 10, 100  # bounds per request, and above idle
 SENT_WITHIN = 2  # seconds

@@ -173,7 +173,6 @@ def stored(house):
 
 
 @pytest.mark.processes
-@pytest.mark.xdist_group("processes")
 def test_every_receipt_answered_200_is_stored_although_the_web_process_is_killed_in_a_burst(house):
     bodies = [json.dumps({"CID": key, "status": "3"}).encode() for key in house.ids["sent"]]
     bursts = [Burst(house, bodies[part::4]) for part in range(4)]
@@ -199,7 +198,6 @@ def test_every_receipt_answered_200_is_stored_although_the_web_process_is_killed
 
 
 @pytest.mark.processes
-@pytest.mark.xdist_group("processes")
 def test_a_worker_killed_while_it_applies_leaves_each_receipt_applied_once(house):
     count = "SELECT count(*) FROM notify_notification WHERE status = 'delivered'"
     assert house.query(count) == [(0,)]
