@@ -56,12 +56,16 @@ def wait_for_scan(site: Site) -> tuple[list[str], list[str]]:
     from django.core.files.storage import storages
 
     from letters import clamd
+    from letters.tests import made_up_pdfs as pdfs
 
     chosen = site.chance.sample(site.keys, min(SCANNED, len(site.keys)))
     infected = chosen[: len(chosen) // _INFECTED]
     for key in chosen:
-        data = b"%PDF-1.7\n" + site.chance.randbytes(site.chance.randrange(*_LETTER_BYTES))
-        data += clamd._EICAR if key in infected else b""
+        text = b"% " + site.chance.randbytes(site.chance.randrange(*_LETTER_BYTES))
+        if key in infected:  # some of them in a way that the scanner does not unpack by itself
+            data = site.chance.choice([pdfs.with_differences, lambda text: pdfs.good(text=text)])(text + clamd._EICAR)
+        else:
+            data = pdfs.good(text=text)
         name = storages["letters-scan"].save(f"drill/{key}.pdf", ContentFile(data))
         site.house.query(
             "UPDATE letters_letter SET kind = 'precompiled', pdf = %s, sha256 = %s, due_at = now() "
@@ -102,8 +106,8 @@ def judge_scan(house: House, infected: list[str], clean: list[str], said: int) -
             others = {"letters-invalid", "letters-pdf"} - {alias}
             if any((house.var / other / name).exists() for other in others):
                 raise NotAsExpected(f"Letter {key} lies in two places.")
-    if said < len(clean):
-        raise NotAsExpected(f"clamd called {said} files clean, and {len(clean)} letters count as clean.")
+    if said < 2 * len(clean):  # each as it is, and taken apart
+        raise NotAsExpected(f"clamd said “clean” {said} times, and {len(clean)} letters count as clean.")
 
 
 def line_cut(site: Site) -> str:
