@@ -23,7 +23,6 @@ SHORT = [
 
 
 @pytest.mark.processes
-@pytest.mark.xdist_group("processes")
 @pytest.mark.parametrize(("name", "letters"), SHORT)
 def test_a_drill_is_survived_and_leaves_nothing_behind(name, letters):
     command = [sys.executable, "-m", "drills.letters", "--seed", "1", "--kills", "2"]
