@@ -69,7 +69,7 @@ class Delivery:
 
     def __init__(self) -> None:
         self.concurrency = settings.CALLBACK_CONCURRENCY
-        self._on_wire: Counter[int] = Counter()  # calls by endpoint
+        self._held: Counter[int] = Counter()  # rows by endpoint, on the wire or ready for it
 
     def claim(self, limit: int, now: datetime) -> Sequence[Claimed]:
         """Claim up to `limit` due callbacks and commit."""
@@ -78,8 +78,8 @@ class Delivery:
             "lease": now + settings.CALLBACK_LEASE,
             "limit": limit,
             "each": max(1, self.concurrency // 2),
-            "busy": list(self._on_wire.keys()),
-            "calls": list(self._on_wire.values()),
+            "busy": list(self._held.keys()),
+            "calls": list(self._held.values()),
         }
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(_CLAIM, values)
@@ -87,7 +87,7 @@ class Delivery:
         if not keys:
             return []
         rows = list(Callback.objects.filter(pk__in=keys).order_by("due_at", "pk"))
-        self._on_wire.update(row.endpoint_id for row in rows)
+        self._held.update(row.endpoint_id for row in rows)
         endpoints = Endpoint.objects.filter(pk__in={row.endpoint_id for row in rows}).only(
             "bearer_token", "signing_secrets"
         )
@@ -117,8 +117,8 @@ class Delivery:
         Callback.objects.move_each([_unbegun(item, now=now) for item in items], now=now)
 
     def _release(self, items: Iterable[Claimed]) -> None:
-        self._on_wire.subtract(item.callback.endpoint_id for item in items)
-        self._on_wire = +self._on_wire  # without the zeros
+        self._held.subtract(item.callback.endpoint_id for item in items)
+        self._held = +self._held  # without the zeros
 
     def next_due(self) -> datetime | None:
         """When the next callback is due, within the time a loop may wait for it."""

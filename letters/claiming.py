@@ -65,6 +65,12 @@ def claim(limit: int, *, now: datetime) -> list[Letter]:
     return letters
 
 
+def renew(letters: Sequence[Letter], *, now: datetime) -> None:
+    """Hold these for another lease, where the claim still stands."""
+    lease = {"due_at": now + settings.LETTER_RENDERING_LEASE}
+    bulk.update_each(Letter, [letter.pk for letter in letters], {}, checked=_token(letters), alike=lease)
+
+
 def renamed(letters: Sequence[Letter]) -> list[Letter]:
     """Delete what an earlier try of these left and give them new names. Returns those for which that was done."""
     clean = [letter for letter in letters if removed(letter.pdf.name)]

@@ -25,7 +25,7 @@ _NOT_LOOKED_INTO = "Heuristics.Limits.Exceeded"  # with AlertExceedsMax: no viru
 _ANSWER_LIMIT = 4_096  # bytes
 _CONNECT = 5.0  # seconds
 _BLOCK = tarfile.BLOCKSIZE  # bytes
-_TEST_WITHIN = timedelta(seconds=10)
+_TEST_WITHIN = 10.0  # seconds
 # The EICAR test file, in two parts so that no scanner takes offence at this one.
 _EICAR = rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD-" + b"ANTIVIRUS-TEST-FILE!$H+H*"
 _passed: dict[str, float] = {}  # address → monotonic moment of the last passed self-test
@@ -47,17 +47,18 @@ class Declined(ScannerError):
 def scan(file: BinaryIO, *, within: timedelta | None = None) -> str:
     """Return "" where the file is clean, else the name of what was found. Raises ScannerError where nobody knows.
 
-    file: read from its start. within: wall clock, LETTER_SCAN_TIMEOUT unless said otherwise.
+    file: read from its start. within: wall clock, LETTER_SCAN_TIMEOUT unless said otherwise; self-tests come on top.
     """
+    until = time.monotonic() + (within or settings.LETTER_SCAN_TIMEOUT).total_seconds()
     self_test()
     file.seek(0)
     first = file.read(CHUNK)
     if not first:
         raise Declined("the file is empty")
     try:
-        virus = _ask(first, file, within or settings.LETTER_SCAN_TIMEOUT)
+        virus = _ask(first, file, until)
         if not virus:
-            _prove(file.seek(0, os.SEEK_END), within or settings.LETTER_SCAN_TIMEOUT)
+            _prove(file.seek(0, os.SEEK_END), until)
         return virus
     except Away as trouble:
         _passed.clear()
@@ -72,12 +73,12 @@ def self_test() -> None:
         raise Away("CLAMD_SOCKET is not set, so no virus scanner is asked")
     if time.monotonic() - _passed.get(address, -TESTED_FOR) < TESTED_FOR:
         return
-    if not _ask(_EICAR, None, _TEST_WITHIN):
+    if not _ask(_EICAR, None, time.monotonic() + _TEST_WITHIN):
         raise Away("the virus scanner let the EICAR test file through; are its signatures loaded?")
     _passed[address], _proven[address] = time.monotonic(), len(_EICAR)
 
 
-def _prove(size: int, within: timedelta) -> None:
+def _prove(size: int, until: float) -> None:
     """Make sure that files of this size (bytes) are looked into to their end. Raises Declined where they are not.
 
     One probe as large as a letter may be does for all; only a scanner with lower limits is asked again for each size.
@@ -87,10 +88,10 @@ def _prove(size: int, within: timedelta) -> None:
         return
     if size < limit:
         with suppress(Away):  # the line is cut where StreamMaxLength is lower
-            if _finds_at_the_end(limit, within):
+            if _finds_at_the_end(limit, until):
                 _proven[address] = limit
                 return
-    if _finds_at_the_end(size, within):
+    if _finds_at_the_end(size, until):
         _proven[address] = size
         return
     raise Declined(
@@ -100,7 +101,7 @@ def _prove(size: int, within: timedelta) -> None:
     )
 
 
-def _finds_at_the_end(size: int, within: timedelta) -> bool:
+def _finds_at_the_end(size: int, until: float) -> bool:
     """Whether the test virus is found behind padding; in a tar, because signatures may begin at a file's first byte."""
     padding, virus = tarfile.TarInfo("padding"), tarfile.TarInfo("eicar.com")
     padding.size, virus.size = max(0, size // _BLOCK - 3) * _BLOCK, len(_EICAR)
@@ -111,14 +112,13 @@ def _finds_at_the_end(size: int, within: timedelta) -> bool:
         probe.truncate(max(size, probe.tell()))
         probe.seek(0)
         try:
-            return bool(_ask(probe.read(CHUNK), probe, within))
+            return bool(_ask(probe.read(CHUNK), probe, until))
         except Declined:
             return False
 
 
-def _ask(first: bytes, rest: BinaryIO | None, within: timedelta) -> str:
-    """Send one stream and read the verdict."""
-    until = time.monotonic() + within.total_seconds()
+def _ask(first: bytes, rest: BinaryIO | None, until: float) -> str:
+    """Send one stream and read the verdict. until: the monotonic moment at which there must be one."""
     try:
         with closing(_connect()) as line:
             return _verdict(_exchange(line, first, rest, until))

@@ -8,10 +8,10 @@ import hashlib
 import logging
 import random
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from django.conf import settings
 from django.core.files.base import ContentFile
@@ -20,7 +20,7 @@ from django.db import transaction
 
 from callbacks.outcomes import settle
 from letters import files, unrendered
-from letters.claiming import Made, claim, drop, renamed, write
+from letters.claiming import Made, claim, drop, renamed, renew, write
 from letters.letter_content import letter_data
 from letters.models import Letter
 from letters.preview import page_count
@@ -32,6 +32,7 @@ from notify.states import Move
 from providers.words import Words
 
 logger = logging.getLogger(__name__)
+Awaited = TypeVar("Awaited")
 LOOP = "letters.render_letter_pdfs"
 STORING = 8  # files on their way to the storage at once: a distant one answers in tenths of a second
 BACKOFF = (60, 600, 1_800, 3_600)  # seconds after each try, the last one again and again
@@ -73,6 +74,7 @@ class Rendering:
         self._making, self._storing, self._clock = making, storing, clock
         self._words, self._typesetter = Words(), Typesetter()
         self._begun: list[Future[list[Future[Made]]]] = []  # the batch that is being made
+        self._held: list[Letter] = []  # claimed and not written
 
     def step(self) -> int:
         """Begin one batch, then write what became of the one before. Returns how many letters were begun.
@@ -80,6 +82,7 @@ class Rendering:
         Letters whose worker stopped may stop this one as well: nothing else is claimed or unwritten meanwhile.
         """
         letters = claim(settings.LETTER_RENDERING_BATCH, now=self._clock())
+        self._held += letters
         alone = any(letter.last_error == unrendered.STOPPED for letter in letters)
         if alone:
             self.close()
@@ -98,7 +101,19 @@ class Rendering:
 
     def _end(self, batches: Sequence[Future[list[Future[Made]]]]) -> None:
         for batch in batches:
-            finish([one.result() for one in batch.result()], now=self._clock())
+            done = [self._awaited(one) for one in self._awaited(batch)]
+            finish(done, now=self._clock())
+            written = {made.letter.pk for made in done}
+            self._held = [letter for letter in self._held if letter.pk not in written]
+
+    def _awaited(self, future: Future[Awaited]) -> Awaited:
+        """Return a result. A slow storage is no dead worker: what is held stays so, and the session is not silent."""
+        patience = min(settings.LETTER_RENDERING_LEASE, settings.LOOP_FROZEN_AFTER) / 3
+        while True:
+            done, _ = wait([future], timeout=patience.total_seconds())
+            if done:
+                return future.result()
+            renew(self._held, now=self._clock())
 
     def _said(self, letter: Letter) -> tuple[Made, dict[str, Any]]:
         """Return what one letter says; what is wrong with one must not stop its batch."""

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
 from django.conf import settings
+from django.db import connection
 
 from notify.celery import stopping
 
@@ -65,8 +66,9 @@ def flow(work: Work, *, until: float, opened: Callable[[], Any]) -> int:
                     work.give_back(ready, _now())
                 room = 0 if closing else wire.room()
                 if room >= max(1, _ahead(work.concurrency)):
+                    taken_at = time.monotonic()
                     claimed = work.claim(room, _now())
-                    runner.run(wire.begin(claimed))
+                    runner.run(wire.take(claimed, taken_at))
                 done = runner.run(wire.some()) if len(wire) else []
                 if done:
                     work.finish(done, _now())
@@ -76,6 +78,9 @@ def flow(work: Work, *, until: float, opened: Callable[[], Any]) -> int:
                     idle_since = time.monotonic()
                 elif not len(wire) and not _worth_waiting(work, idle_since, until):
                     break
+        except Exception:
+            _give_back_what_can_be(work, wire)
+            raise
         finally:
             runner.run(wire.session.close())
     return handled
@@ -84,13 +89,14 @@ def flow(work: Work, *, until: float, opened: Callable[[], Any]) -> int:
 class _Wire:
     """Calls that are on the wire, at most `concurrency` of them, those that ended and are not written yet included.
 
-    So a worker that is killed leaves no more calls in doubt than that.
+    So a worker that is killed has made no more calls than that whose outcome nobody wrote. The rows that were ready
+    are in doubt with them: what it had begun is known to nobody else.
     """
 
     def __init__(self, work: Work, session: Any) -> None:
         self._work, self.session = work, session
         self._ready: deque[Any] = deque()
-        self._begun_at = 0.0
+        self._taken_at = 0.0  # of the rows that are ready: none is when more are claimed
         self._ended_at: deque[float] = deque(maxlen=_ahead(work.concurrency))
         self._calls: dict[asyncio.Task, Any] = {}
         self._done: list[tuple[Any, Any]] = []
@@ -107,12 +113,12 @@ class _Wire:
         return self._work.concurrency + recent - len(self)
 
     def stuck(self) -> bool:
-        """Tell whether ready rows wait in vain: calls end more slowly than they did."""
-        return time.monotonic() - self._begun_at > _READY_FOR
+        """Tell whether ready rows waited too long: calls end more slowly than they did, or this process stood still."""
+        return time.monotonic() - self._taken_at > _READY_FOR
 
-    async def begin(self, items: Sequence[Any]) -> None:
-        """Take claimed rows."""
-        self._begun_at = time.monotonic()
+    async def take(self, items: Sequence[Any], taken_at: float) -> None:
+        """Take claimed rows. taken_at: the monotonic moment before they were claimed."""
+        self._taken_at = taken_at
         self._ready += items
         self._fill()
 
@@ -139,7 +145,7 @@ class _Wire:
         return ready
 
     def _fill(self) -> None:
-        while self._ready and len(self._calls) + self._unwritten < self._work.concurrency:
+        while self._ready and len(self._calls) + self._unwritten < self._work.concurrency and not self.stuck():
             item = self._ready.popleft()
             call = asyncio.create_task(self._work.act(item, self.session))
             self._calls[call] = item
@@ -167,6 +173,14 @@ def _worth_waiting(work: Work, idle_since: float, until: float) -> bool:
         return False
     time.sleep(min(_POLL, max(0.0, until - time.monotonic())))
     return True
+
+
+def _give_back_what_can_be(work: Work, wire: _Wire) -> None:
+    """Spare the rows whose call was not begun the doubt in which an error of the database leaves the others."""
+    ready = wire.take_ready()
+    with suppress(Exception):
+        connection.close_if_unusable_or_obsolete()
+        work.give_back(ready, _now())
 
 
 async def _open(work: Work, opened: Callable[[], Any]) -> _Wire:

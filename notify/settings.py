@@ -180,7 +180,7 @@ EMAIL_CHARACTER_LIMIT = env.int("EMAIL_CHARACTER_LIMIT", default=1_000_000)
 LETTER_CHARACTER_LIMIT = env.int("LETTER_CHARACTER_LIMIT", default=100_000)  # ten pages hold no more, even of an i
 LETTER_PAGES_LIMIT = env.int("LETTER_PAGES_LIMIT", default=10)  # five sheets: what the postal provider folds
 LETTER_RENDERING_BATCH = env.int("LETTER_RENDERING_BATCH", default=100)  # letters claimed at a time
-LETTER_RENDERING_LEASE = seconds("LETTER_RENDERING_LEASE", 300)  # above a batch at a slow storage's time-outs
+LETTER_RENDERING_LEASE = seconds("LETTER_RENDERING_LEASE", 300)  # renewed while a slow storage takes its time
 LETTER_RENDERING_ATTEMPTS_LIMIT = env.int("LETTER_RENDERING_ATTEMPTS_LIMIT", default=4)  # then technical-failure
 PHONE_REGION = env.str("PHONE_REGION", default="GB")  # of numbers written without a country code
 vars().update(env.email_url("EMAIL_URL", default="smtp://localhost:25"))  # EMAIL_BACKEND, EMAIL_HOST and so on
@@ -234,7 +234,7 @@ ALERT_UNTOLD_AFTER = seconds("ALERT_UNTOLD_AFTER", 3_600)  # an alert nobody cou
 LETTER_FILE_BYTES_LIMIT = env.int("LETTER_FILE_BYTES_LIMIT", default=100_000_000)  # of a precompiled letter
 CLAMD_SOCKET = env.str("CLAMD_SOCKET", default="")  # a path, or host:port; empty: nothing is scanned
 LETTER_SCAN_TIMEOUT = seconds("LETTER_SCAN_TIMEOUT", 120)  # wall clock, per file; clamd's own MaxScanTime is 120 s
-LETTER_SCAN_LEASE = seconds("LETTER_SCAN_LEASE", 300)  # above two LETTER_SCAN_TIMEOUT, with room for moving the file
+LETTER_SCAN_LEASE = seconds("LETTER_SCAN_LEASE", 300)  # above LETTER_SCAN_TIMEOUT, and room for checks and the move
 LETTER_SCAN_AFTER = seconds("LETTER_SCAN_AFTER", 5_400)  # an unscanned letter this old is said aloud
 
 # --- Log: one line per event, never with personal data ----------------------------------------------------------------

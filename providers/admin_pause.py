@@ -48,7 +48,7 @@ TURNS = {
         "Pause all sending",
         (
             "No SMS and no email is given to any provider, of any service, until somebody resumes.",
-            "What is on the wire at this moment is finished.",
+            "What workers have in hand at this moment is finished.",
             "Nothing is lost: jobs are still processed, receipts and callbacks still go, and messages wait.",
             "An alert stays open, and every page says so, while it is on.",
         ),

@@ -24,6 +24,7 @@ from providers import results, unknown
 from providers.backends import Message, Outcome, Result, client_session
 from providers.claiming import Row, claim_fairly
 from providers.models import Pause, Provider
+from providers.pacing import AHEAD
 from providers.usable import Backends, judge_providers
 from providers.words import Words, html
 
@@ -62,7 +63,7 @@ class Sending:
     def claim(self, limit: int, now: datetime) -> Sequence[Claimed]:
         """Claim up to `limit` due messages, fairly between services, each with its provider, and commit."""
         self._look(now)
-        if not self._carrying:
+        if not self._carrying or Pause.objects.on().exists():
             return []
         taken = claim_fairly(self._carrying, limit=limit, now=now)
         self._services |= Service.objects.in_bulk({row.service_id for row, _, _ in taken} - self._services.keys())
@@ -73,7 +74,8 @@ class Sending:
         if item.message is None:
             return Result(Outcome.REFUSED, item.problem)
         if item.begins_at is not None:
-            await asyncio.sleep((item.begins_at - datetime.now(UTC)).total_seconds())
+            # Not longer than any moment is ahead: the clock may have been set back.
+            await asyncio.sleep(min(item.begins_at - datetime.now(UTC), AHEAD).total_seconds())
         return await self.backends.of(item.provider).send(session, item.message)
 
     def finish(self, done: Sequence[tuple[Claimed, Any]], now: datetime) -> None:
@@ -96,14 +98,14 @@ class Sending:
         return next_due(before=datetime.now(UTC) + settings.LOOP_DUE_WITHIN, backends=self.backends)
 
     def _look(self, now: datetime) -> None:
-        """Judge leases that ran out; see who may carry what, nobody while sending is paused; forget the services.
+        """Judge leases that ran out, see who may carry what, and forget the services.
 
         Once a second: a claim of a hundred messages would spend a tenth of its time on it.
         """
         if self._looked_at is not None and timedelta(0) <= now - self._looked_at < _LOOK_EVERY:
             return
         unknown.settle_lapsed(now=now)
-        able = {} if Pause.objects.on().exists() else self.backends.able_each(Notification.SENT_BY_LOOP)
+        able = self.backends.able_each(Notification.SENT_BY_LOOP)
         self._carrying = {kind: providers for kind, providers in able.items() if providers}
         self._services.clear()
         self._looked_at = now

@@ -169,6 +169,49 @@ def test_the_batch_that_is_being_made_is_written_when_the_next_cannot_be_claimed
     assert fresh(third).attempts == 0
 
 
+def test_while_a_storage_takes_its_time_the_letters_stay_held(settings, monkeypatch):
+    settings.LETTER_RENDERING_BATCH = 1
+    settings.LETTER_RENDERING_LEASE = 0.03 * SECOND
+    for place in (2, 1):
+        waiting(due_at=NOW - place * SECOND)
+    renewed, clock, real = threading.Event(), iter(range(10**6)), rendering.renew
+    held = []
+
+    def renew(letters, *, now):
+        real(letters, now=now)
+        held.append((len(letters), set(Letter.objects.values_list("due_at", flat=True)) == {now + 0.03 * SECOND}))
+        if len(held) == 3:
+            renewed.set()
+
+    monkeypatch.setattr(rendering, "renew", renew)
+    monkeypatch.setattr(renderings.Disk, "_save", _after(renewed, renderings.Disk._save))
+    assert rendering.render_due(clock=lambda: NOW + next(clock) * SECOND * 0.001) == 2
+    assert held[:3] == [(2, True)] * 3
+    assert list(Letter.objects.values_list("attempts", flat=True)) == [1, 1]
+    assert Letter.objects.ready().count() == 2
+
+
+def _after(event, save):
+    """Return a way to save that waits for an event first."""
+
+    def slow(disk, name, content):
+        assert event.wait(10)
+        return save(disk, name, content)
+
+    return slow
+
+
+def test_a_letter_that_was_cancelled_or_claimed_by_another_is_not_held_on(settings):
+    mine, cancelled, others = (waiting() for _ in range(3))
+    claimed = claiming.claim(10, now=NOW)
+    Letter.objects.filter(pk=cancelled.pk).update(claimed_at=None, due_at=None)
+    Letter.objects.filter(pk=others.pk).update(attempts=2)
+    claiming.renew(claimed, now=NOW + SECOND)
+    lease = settings.LETTER_RENDERING_LEASE
+    assert [fresh(one).due_at for one in (mine, cancelled, others)] == [NOW + SECOND + lease, None, NOW + lease]
+    claiming.renew([], now=NOW)
+
+
 class AtOnce(Executor):
     """Does what is submitted then and there."""
 

@@ -1,6 +1,7 @@
 """The virus check with a scanner, a file or a storage that is away."""
 
 import io
+import time
 from datetime import timedelta
 
 import pytest
@@ -12,7 +13,7 @@ from letters.preview import NotShown, letter_pdf
 from letters.tests import clamd_server as servers
 from letters.tests import made_up_pdfs as pdfs
 from letters.tests import scans
-from letters.tests.scans import CLEAN, LEASE, NOW, Status, alerts, found, lying, run, waiting
+from letters.tests.scans import CLEAN, NOW, Status, alerts, found, lying, run, waiting
 from letters.uploading import Upload, upload_letter
 from notify.fields import new_id
 from notify.states import Move
@@ -157,7 +158,7 @@ def test_a_file_the_scanner_calls_clean_unseen_stays_pending_until_its_limits_ar
     large, small = waiting(pdfs.good(text=b"%" * 500_000 + clamd._EICAR)), waiting()
     with servers.running(extra=limit + "\n") as server:
         settings.CLAMD_SOCKET = server.address
-        assert clamd._ask((storage / "letters-scan" / large.pdf.name).read_bytes(), None, LEASE) == ""
+        assert clamd._ask((storage / "letters-scan" / large.pdf.name).read_bytes(), None, time.monotonic() + 300) == ""
         assert run() == 2
     assert (found(large)[1], found(small)[1]) == (Status.PENDING_VIRUS_CHECK, Status.CREATED)
     assert lying(storage) == ["letters-pdf", "letters-scan"]

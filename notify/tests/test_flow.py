@@ -268,3 +268,37 @@ def test_an_error_while_claiming_ends_the_loop_with_its_session_closed():
         run(work)
     assert work.sessions[0].closed
     assert work.on_wire == 0  # what was on the wire was cut, its lease runs out
+
+
+def test_an_error_gives_back_the_rows_whose_call_was_not_begun(monkeypatch):
+    class Broken(Rows):
+        def finish(self, results, now):
+            if len(self.limits) > 1:
+                raise RuntimeError("the database is gone")
+            super().finish(results, now)
+
+    work = Broken([0] * 4 + [0.01] * 5, concurrency=4)
+    with pytest.raises(RuntimeError, match="gone"):
+        run(work)
+    assert (work.limits, work.given_back) == ([4, 5], [0.01])
+
+
+def test_what_became_too_old_while_the_worker_stood_still_is_given_back_and_not_begun(monkeypatch):
+    class Frozen(Rows):
+        def finish(self, results, now):
+            super().finish(results, now)
+            if len(self.limits) == 2 and not self.given_back:
+                monkeypatch.setattr(flow, "_READY_FOR", 0.0)  # as if hours had passed
+
+    work = Frozen([0] * 4 + ["first", *["waits"] * 4], concurrency=4)
+    begun = []
+
+    async def act(item, session):
+        begun.append(item)
+        async with asyncio.timeout(60):
+            while item == "waits" and not work.given_back:
+                await asyncio.sleep(0.01)
+
+    work.act = act
+    assert run(work) == 8
+    assert (begun.count("waits"), work.given_back) == (3, ["waits"])
