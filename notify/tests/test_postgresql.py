@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import psycopg2
 import pytest
+from django.db import connection
 
 from notify import embedded
 from notify.postgresql import programs
@@ -187,3 +188,10 @@ def test_django_sees_a_server_that_cannot_run_as_a_database_that_is_down(users, 
     (tmp_path / "file").write_text("")
     [process] = users(tmp_path / "file" / "postgres", script=DJANGO)
     assert ask(process, "query()").startswith(f"refused: The embedded PostgreSQL cannot use {tmp_path}/file")
+
+
+@pytest.mark.django_db
+def test_the_database_compiles_no_plans():
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW jit")
+        assert cursor.fetchone() == ("off",)
