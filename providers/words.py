@@ -1,15 +1,37 @@
 """What a message says: its version of the template with its own values put in, once."""
 
 import re
+from collections.abc import Mapping
+from typing import Protocol
 from uuid import UUID
 
 from django.utils.html import escape
 
 from notify import content
-from notify.models import Notification, NotificationType, TemplateVersion
+from notify.models import NotificationType, TemplateVersion
 from notify.sms_text import sms_text
 
 LINK = re.compile(r"https?://[^\s<>\"'“”‘’]*[^\s<>\"'“”‘’.,;:!?)\]}]", re.IGNORECASE)
+
+
+class Worded(Protocol):
+    """What a message's words are made from: a notification, or a claimed row of its own (claiming.py)."""
+
+    @property
+    def template_id(self) -> UUID:
+        """The template."""
+
+    @property
+    def template_version(self) -> int:
+        """Its version."""
+
+    @property
+    def notification_type(self) -> str:
+        """The channel."""
+
+    @property
+    def personalisation(self) -> Mapping[str, str]:
+        """The values, in plain."""
 
 
 class Words:
@@ -18,16 +40,16 @@ class Words:
     def __init__(self) -> None:
         self._compiled: dict[tuple[UUID, int], tuple[content.Compiled, content.Compiled]] = {}
 
-    def body(self, notification: Notification) -> str:
+    def body(self, notification: Worded) -> str:
         """Return the text to send; what a value contains is never evaluated again."""
         text = self.compiled(notification)[1].render(notification.personalisation)
         return sms_text(text) if notification.notification_type == NotificationType.SMS else text
 
-    def subject(self, notification: Notification) -> str:
+    def subject(self, notification: Worded) -> str:
         """Return the subject, in one line whatever its values hold; empty for SMS."""
         return " ".join(self.compiled(notification)[0].render(notification.personalisation).split())
 
-    def compiled(self, notification: Notification) -> tuple[content.Compiled, content.Compiled]:
+    def compiled(self, notification: Worded) -> tuple[content.Compiled, content.Compiled]:
         """Return subject and content, ready to be filled."""
         key = (notification.template_id, notification.template_version)
         if key not in self._compiled:
