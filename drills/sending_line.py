@@ -4,8 +4,9 @@ import json
 import os
 import signal
 from collections import Counter, defaultdict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from drills.house import House
@@ -41,7 +42,7 @@ _TO_SEND = """
     WHERE job_id = ANY(%s::uuid[]) AND status = 'created' AND due_at IS NOT NULL
 """
 _SENT = "SELECT count(*) FROM notify_notification WHERE job_id = ANY(%s::uuid[]) AND sent_at IS NOT NULL"
-_IN_AIR = "SELECT id::text FROM notify_notification WHERE job_id = ANY(%s::uuid[]) AND claimed_at IS NOT NULL"
+_IN_AIR = "SELECT id::text FROM notify_notification WHERE job_id = ANY(%s::uuid[]) AND claimed_at < %s"
 # What a drill that was not survived has not sent is none of the next one's business.
 _PUT_OFF = """
     UPDATE notify_notification SET due_at = now() + interval '1 year', claimed_at = NULL
@@ -89,9 +90,9 @@ class Line:
         """How many messages still wait to be sent or are on the wire."""
         return self.house.query(_TO_SEND, self.house.jobs)[0][0]
 
-    def claimed(self) -> set[str]:
-        """Which messages some worker holds at this moment."""
-        return {key for (key,) in self.house.query(_IN_AIR, self.house.jobs)}
+    def claimed(self, before: datetime | None = None) -> set[str]:
+        """Which messages some worker holds at this moment; before: since earlier than that."""
+        return {key for (key,) in self.house.query(_IN_AIR, self.house.jobs, before or "infinity")}
 
     def wait_until_sent(self, count: int) -> None:
         """Wait until this many are known to be sent; beat goes on meanwhile."""
@@ -120,11 +121,17 @@ class Line:
         os.killpg(worker.pid, signal.SIGSTOP)
         self._note_in_air()
 
-    def _note_in_air(self) -> None:
+    def cut_off(self, fault: Callable[[], None]) -> None:
+        """Do what takes the database from the worker: what it held until then is of unknown outcome from now on."""
+        begun = datetime.now(UTC)
+        fault()
+        self._note_in_air(begun)
+
+    def _note_in_air(self, before: datetime | None = None) -> None:
         """Note what is claimed, once the database has done, or undone, what the worker asked of it last."""
         self.house.pause(LAST_COMMIT)
         self.house.wait(lambda: not self.house.query(_AT_WORK), lambda: "the database still at work", alive=False)
-        self.in_air |= self.claimed()
+        self.in_air |= self.claimed(before)
 
     def ledger(self) -> dict[str, Counter[str]]:
         """What the simulator did with each message."""
