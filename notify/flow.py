@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 _POLL = 0.2  # seconds between looks while nothing happens
-_GATHER = 0.01  # seconds in which results come together
+_GATHER = 0.002  # seconds in which results come together; their places are empty meanwhile
 _RECENT = 1.0  # seconds: as many rows are claimed ahead as calls ended in them, a quarter of the places at most
 _READY_FOR = 2.0  # seconds a claimed row waits for a place before it is given back: its lease is for the call
 

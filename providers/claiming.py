@@ -23,7 +23,7 @@ _CLAIM = """
     FROM unnest(%(keys)s::uuid[], %(providers)s::text[]) WITH ORDINALITY AS v(id, provider, place)
     WHERE n.id = v.id AND n.status = 'created' AND n.claimed_at IS NULL
     RETURNING v.place, n.service_id, n.template_id, n.template_version, n.notification_type, n.recipient,
-        n.personalisation, n.attempts, n.unknown_outcomes, n.first_attempt_at, n.claimed_at
+        n.personalisation, n.attempts, n.unknown_outcomes, n.first_attempt_at
 """
 _RECIPIENT, _PERSONALISATION = map(Notification._meta.get_field, ("recipient", "personalisation"))
 
@@ -107,4 +107,4 @@ def _claim(chosen: Mapping[UUID, Provider], *, now: datetime) -> list[Row]:
     }
     with connection.cursor() as cursor:
         cursor.execute(_CLAIM, values)
-        return [Row(keys[place - 1], *rest) for place, *rest in cursor.fetchall()]
+        return [Row(keys[place - 1], *rest, now) for place, *rest in cursor.fetchall()]
