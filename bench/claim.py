@@ -1,8 +1,9 @@
 """Claiming messages and writing what became of them, without the HTTP call between; and fairness between services.
 
-Beside it the limit: the bare statements of a claim and of a finish with ready-made values, on the same rows.
+Beside it the limit: the bare statements of a claim and of a finish with ready-made values, on the same rows. The loop
+claims about as many at once as it has on the wire (SENDING_CONCURRENCY).
 
-    python -m bench.claim [--sizes 100 1000 10000] [--rounds 3] [--backlog 1000000]
+    python -m bench.claim [--sizes 100 1000 10000] [--batch 100] [--rounds 3] [--backlog 1000000]
 """
 
 import argparse
@@ -16,7 +17,7 @@ _CLAIM = """
     UPDATE notify_notification SET claimed_at = now(), due_at = now() + interval '60 s', attempts = attempts + 1,
         provider_name = 'mmg', first_attempt_at = now()
     WHERE id IN (SELECT id FROM notify_notification WHERE service_id = %s AND status = 'created' AND due_at <= now()
-        AND claimed_at IS NULL ORDER BY due_at LIMIT 100 FOR UPDATE SKIP LOCKED)
+        AND claimed_at IS NULL ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED)
     RETURNING *
 """
 _FINISH = """
@@ -25,14 +26,14 @@ _FINISH = """
 """
 
 
-def bare(service: object) -> float:
+def bare(service: object, batch: int = 100) -> float:
     """The statements alone: no fairness, no decryption, no callbacks, no words."""
     from django.db import connection
 
     def run() -> None:
         with connection.cursor() as cursor:
             while True:
-                cursor.execute(_CLAIM, [service.pk])
+                cursor.execute(_CLAIM, [service.pk, batch])
                 rows = cursor.fetchall()
                 if not rows:
                     return
@@ -42,7 +43,7 @@ def bare(service: object) -> float:
     return seconds(run)
 
 
-def claimed(*, words: bool) -> float:
+def claimed(*, words: bool, batch: int = 100) -> float:
     """The loop's own claim and finish; with the words of each message put together, or without."""
     from providers.backends import Message, Outcome, Result
     from providers.sending import Claimed, Sending
@@ -53,7 +54,7 @@ def claimed(*, words: bool) -> float:
 
     def run() -> None:
         work = Sending() if words else Unread()
-        while items := work.claim(work.concurrency, datetime.now(UTC)):
+        while items := work.claim(batch, datetime.now(UTC)):
             answer = Result(Outcome.ACCEPTED, provider_reference="1")
             work.finish([(item, answer) for item in items], datetime.now(UTC))
 
@@ -91,6 +92,7 @@ def main() -> None:
     """Measure every size and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[100, 1_000, 10_000])
+    parser.add_argument("--batch", type=int, default=100, help="messages claimed at once")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--backlog", type=int, default=1_000_000)
     options = parser.parse_args()
@@ -106,9 +108,9 @@ def main() -> None:
             make_waiting(rows)
             service = Notification.objects.first().service
             ways = {
-                "the bare statements (the limit)": lambda service=service: bare(service),
-                "claim + finish": lambda: claimed(words=True),
-                "claim + finish, words not read": lambda: claimed(words=False),
+                "the bare statements (the limit)": lambda service=service: bare(service, options.batch),
+                "claim + finish": lambda: claimed(words=True, batch=options.batch),
+                "claim + finish, words not read": lambda: claimed(words=False, batch=options.batch),
             }
             taken = {name: median(values) for name, values in interleaved(ways, options.rounds).items()}
             limit = taken["the bare statements (the limit)"]
@@ -116,7 +118,8 @@ def main() -> None:
                 table.append([name, f"{rows:,}", f"{value:.2f}", f"{rows / value:,.0f}", f"{limit / value:.2f}", ""])
         table.append(fairness(options.backlog, options.rounds))
     columns = ["what", "rows", "seconds", "rows/s", "of the limit", "ms a claim"]
-    show(f"Claim and finish in batches, medians of {options.rounds} interleaved rounds", columns, table)
+    title = f"Claim and finish in batches of {options.batch}, medians of {options.rounds} interleaved rounds"
+    show(title, columns, table)
 
 
 if __name__ == "__main__":
