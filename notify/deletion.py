@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 LOOP = "notify.delete_notifications_older_than_retention"
 FAILED, BEHIND = "retention-failed", "retention-behind"
 BEHIND_DAYS = 3  # whole days past retention and not deleted before a person is told
-BATCH = 5_000  # rows per transaction
+BATCH = 10_000  # rows per transaction
 BATCH_WITH_FILES = 50  # letters: as many files go one after the other before the clock is looked at
 # Every look-up has an index, and thousands of places of a table of middling size tempt the planner to read all of it.
 # What a crash of the database takes back of the last half second is deleted again by the next run.
@@ -170,10 +170,11 @@ def _delete_day(
     deleted = 0
     while not _over(until):
         batch = _without_files(rows, now=now) if kind == NotificationType.LETTER else rows
-        gone = _delete_batch(batch, total, kind, now=now)
+        gone, last = _delete_batch(batch, total, kind, now=now)
         if not gone:
             break
         deleted += gone
+        rows = rows.filter(created_at__gte=last)  # the index still knows what just went
     return deleted
 
 
@@ -188,26 +189,32 @@ def _without_files(rows: QuerySet[Notification], *, now: datetime) -> QuerySet[N
     return rows.filter(pk__in=among(keys))
 
 
-def _delete_batch(rows: QuerySet[Notification], total: QuerySet[DailyTotal], kind: str, *, now: datetime) -> int:
+def _delete_batch(
+    rows: QuerySet[Notification], total: QuerySet[DailyTotal], kind: str, *, now: datetime
+) -> tuple[int, datetime | None]:
     """Delete one batch in a transaction: the floors above remove what is theirs, then the messages go.
 
     Locked rows cannot change meanwhile, nor move: they are deleted by their place, without another look-up by key.
+    Returns how many went, and when the last of them was made.
     """
     lock = rows.select_for_update(skip_locked=True, of=("self",))
-    locked = lock.values("pk", place=RawSQL("notify_notification.ctid", []))[:BATCH]
+    locked = lock.values("pk", "created_at", place=RawSQL("notify_notification.ctid", []))[:BATCH]
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(_FOR_BATCHES)
         sql, values = locked.query.sql_with_params()
         # As text and in one row: made into UUIDs one by one, the keys would cost more than deleting them.
-        both = f"SELECT string_agg(pk::text, ','), array_agg(place)::text FROM ({sql}) AS locked(pk, place)"  # noqa: S608
-        cursor.execute(both, values)
-        keys, places = cursor.fetchone()
+        whole = (
+            "SELECT string_agg(pk::text, ','), array_agg(place)::text, max(made) "  # noqa: S608
+            f"FROM ({sql}) AS locked(pk, made, place)"
+        )
+        cursor.execute(whole, values)
+        keys, places, last = cursor.fetchone()
         if keys is None:
-            return 0
+            return 0, None
         total.filter(thinned=False).update(thinned=True)
         floors.ask("retention", keys.split(","), now=now, kind=kind)
         cursor.execute("DELETE FROM notify_notification WHERE ctid = ANY(%s::tid[])", [places])
-        return cursor.rowcount
+        return cursor.rowcount, last
 
 
 def _drain(floor: str, run: Callable[..., int], until: float, *, now: datetime) -> int:
