@@ -33,6 +33,8 @@ BATCH_WITH_FILES = 50  # letters: as many files go one after the other before th
 # Every look-up has an index, and thousands of places of a table of middling size tempt the planner to read all of it.
 # What a crash of the database takes back of the last half second is deleted again by the next run.
 _FOR_BATCHES = "SET LOCAL enable_seqscan = off; SET LOCAL synchronous_commit = off"
+# The keys as text: made into UUIDs one by one, they would cost more than deleting their rows.
+_IN_ONE_ROW = "SELECT string_agg(pk::text, ','), array_agg(place)::text, max(made)"
 
 
 def retention_days() -> Callable[[UUID, str], int]:
@@ -78,7 +80,8 @@ def delete_past_retention(*, now: datetime) -> dict[str, int]:
     with slot(LOOP) as mine:
         if not mine:
             return {"deleted": 0, "callbacks": 0, "unfinished": 0}
-        deleted = sum(_delete_and_tell(*place, until, now=now) for place in _kept_days(_failed()) if not stopping())
+        failed = set(Alert.objects.open().filter(kind=FAILED).values_list("scope", flat=True))
+        deleted = sum(_delete_and_tell(*place, until, now=now) for place in _kept_days(failed) if not stopping())
         callbacks = sum(_drain(floor, run, until, now=now) for floor, run in floors.having("retention").items())
     out_of_time = not stopping() and time.monotonic() >= until
     if out_of_time:
@@ -108,10 +111,6 @@ def _kept_days(last: set[str] = frozenset()) -> list[tuple[UUID, str, int]]:
 
 def _scope(service: UUID, kind: str) -> str:
     return f"service {service}, {kind}"
-
-
-def _failed() -> set[str]:
-    return set(Alert.objects.open().filter(kind=FAILED).values_list("scope", flat=True))
 
 
 def _over(until: float) -> bool:
@@ -202,12 +201,7 @@ def _delete_batch(
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(_FOR_BATCHES)
         sql, values = locked.query.sql_with_params()
-        # As text and in one row: made into UUIDs one by one, the keys would cost more than deleting them.
-        whole = (
-            "SELECT string_agg(pk::text, ','), array_agg(place)::text, max(made) "  # noqa: S608
-            f"FROM ({sql}) AS locked(pk, made, place)"
-        )
-        cursor.execute(whole, values)
+        cursor.execute(f"{_IN_ONE_ROW} FROM ({sql}) AS locked(pk, made, place)", values)
         keys, places, last = cursor.fetchone()
         if keys is None:
             return 0, None
