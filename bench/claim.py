@@ -50,7 +50,7 @@ def claimed(*, words: bool, batch: int = 100) -> float:
 
     class Unread(Sending):
         def _build(self, row: Any, provider: Any, begins_at: Any) -> Claimed:
-            return Claimed(row, provider, Message("", "", "", ""))
+            return Claimed(row, provider, Message(row.pk, "+447700900001", "", ""))
 
     def run() -> None:
         work = Sending() if words else Unread()
@@ -72,7 +72,7 @@ def fairness(backlog: int, rounds: int) -> list[Any]:
     big = Notification.objects.first().service
     copy_waiting(big, backlog)
     few = make_template(name="few")
-    ten = {make_notification(template=few, due_at=datetime.now(UTC)).pk for _ in range(10)}
+    ten = {str(make_notification(template=few, due_at=datetime.now(UTC)).pk) for _ in range(10)}
     taken, found = [], 0
 
     def claim() -> None:

@@ -6,7 +6,7 @@ later one made.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -81,7 +81,7 @@ def renamed(letters: Sequence[Letter]) -> list[Letter]:
     return [letter for letter in clean if letter.pk in done]
 
 
-def write(done: Sequence[Made], *, only: tuple[str, list[Any]] | None = None, **written: list[Any]) -> set[Any]:
+def write(done: Sequence[Made], *, only: tuple[str, list[Any]] | None = None, **written: list[Any]) -> Collection[Any]:
     """Write a value per letter and end the claims, where they still stand. Returns the keys of the rows written."""
     letters = [made.letter for made in done]
     keys = [letter.pk for letter in letters]

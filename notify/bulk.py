@@ -87,20 +87,10 @@ def insert_lines(
     return count, keys or []
 
 
-def lock_in_order(model: type[models.Model], keys: Sequence[Any], column: str) -> dict[Any, Any]:
-    """Lock the rows of these keys in the keys' order, inside atomic(). Returns {key: value of the column}.
-
-    Rows come back by their place among the keys: a UUID takes twenty times as long to read as a number.
-    """
-    quote, pk = connection.ops.quote_name, model._meta.pk
-    sql = (
-        f"SELECT v.place, n.{quote(model._meta.get_field(column).column)} "  # noqa: S608  (names come from the model)
-        f"FROM unnest(%s::{pk.rel_db_type(connection)}[]) WITH ORDINALITY AS v(key, place) "
-        f"JOIN {quote(model._meta.db_table)} n ON n.{quote(pk.column)} = v.key ORDER BY v.key FOR UPDATE OF n"
-    )
+def lock_in_order(model: type[models.Model], keys: Sequence[Any]) -> None:
+    """Lock the rows of these keys in the keys' order, inside atomic()."""
     with connection.cursor() as cursor:
-        cursor.execute(sql, [_array(pk, keys)])
-        return {keys[place - 1]: value for place, value in cursor.fetchall()}
+        cursor.execute(*_locking(model, keys, {}, ()))
 
 
 def update_each(
@@ -111,43 +101,76 @@ def update_each(
     checked: Mapping[str, Sequence[Any]] | None = None,
     alike: Mapping[str, Any] | None = None,
     only: tuple[str, list[Any]] | None = None,
-) -> set[Any]:
-    """Update every row with its own values in one UPDATE … FROM unnest(…). Returns the keys of the rows written.
+    before: str | None = None,
+) -> dict[Any, Any]:
+    """Update every row with its own values in one statement. Returns {key: value before} of the rows written.
 
     written: field name → a value per key. checked: field name → the value per key a row must still have (NULL counts
-    as a value). alike: field name → one value for all. only: a further condition on `n` (row) and `v` (new values),
-    with its parameters.
+    as a value). alike: field name → one value for all. before: the field whose value before is returned, else None.
+    only: a further condition with its parameters, on `n` (the row), `v.new_…` (written) and `v.was_…` (before).
     """
     if not keys:
-        return set()
-    checked, alike = checked or {}, alike or {}
-    same_before = {name: column[0] for name, column in checked.items() if all_alike(column)}
-    checked = {name: column for name, column in checked.items() if name not in same_before}
-    meta, quote = model._meta, connection.ops.quote_name
-    fields = {"key": meta.pk} | {name: meta.get_field(name) for name in written}
-    fields |= {f"old_{name}": meta.get_field(name) for name in checked}
-    values = [keys, *written.values(), *checked.values()]
-    arrays = [_array(field, column) for field, column in zip(fields.values(), values, strict=True)]
-    source = ", ".join(f"%s::{field.rel_db_type(connection)}[]" for field in fields.values())
-    sets = [f"{quote(meta.get_field(name).column)} = v.{quote(name)}" for name in written]
-    sets += [f"{quote(meta.get_field(name).column)} = %s" for name in alike]
-    wheres = [f"n.{quote(meta.pk.column)} = v.key"]
-    wheres += [f"n.{quote(meta.get_field(n).column)} IS NOT DISTINCT FROM v.{quote(f'old_{n}')}" for n in checked]
-    wheres += [f"n.{quote(meta.get_field(n).column)} IS NOT DISTINCT FROM %s" for n in same_before]
+        return {}
+    checked = checked or {}
+    new = {**written, **{name: [value] for name, value in (alike or {}).items()}}
+    given = {f"new_{name}": (name, column) for name, column in new.items()}
+    given |= {f"old_{name}": (name, column) for name, column in checked.items()}
+    read = {*checked, before} - {None}
+    locking, values = _locking(model, keys, given, read)
+    # Judged by what was locked, not by `n`: where a column is NULL nearly everywhere, as a claim is, the planner
+    # expects one such row and compares every row with every key.
+    wheres = [f"n.{_column(model)} = v.key", *(f"v.was_{name} IS NOT DISTINCT FROM v.old_{name}" for name in checked)]
     condition, parameters = only or ("true", [])
     sql = (
-        f"UPDATE {quote(meta.db_table)} n SET {', '.join(sets)} "  # noqa: S608  (names come from the model)
-        f"FROM unnest({source}) WITH ORDINALITY AS v({', '.join(map(quote, [*fields, 'place']))}) "
-        f"WHERE {' AND '.join([*wheres, condition])} RETURNING v.place"
+        f"WITH v AS ({locking}) UPDATE {_table(model)} n "  # noqa: S608  (names come from the model)
+        f"SET {', '.join(f'{_column(model, name)} = v.new_{name}' for name in new)} FROM v "
+        f"WHERE {' AND '.join([*wheres, condition])} RETURNING v.place, {f'v.was_{before}' if before else 'NULL'}"
     )
     with connection.cursor() as cursor:
-        cursor.execute(sql, [*_prepared(model, alike), *arrays, *_prepared(model, same_before), *parameters])
-        return {keys[place - 1] for (place,) in cursor.fetchall()}
+        cursor.execute(sql, [*values, *parameters])
+        return {keys[place - 1]: value for place, value in cursor.fetchall()}
 
 
-def _prepared(model: type[models.Model], values: Mapping[str, Any]) -> list[Any]:
-    """Return one parameter for each field name → value, as the database wants it."""
-    return [model._meta.get_field(name).get_db_prep_save(value, connection) for name, value in values.items()]
+def _locking(
+    model: type[models.Model], keys: Sequence[Any], given: Mapping[str, tuple[str, Sequence[Any]]], read: Iterable[str]
+) -> tuple[str, list[Any]]:
+    """Return a query with its parameters that locks rows in key order, so that two callers cannot block each other.
+
+    given: name of a column of its result → field and its value per key. read: fields of the row, shown as `was_…`.
+    Rows are told by their place among the keys: a UUID takes twenty times as long to read as a number.
+    """
+    shown = ["v.*", *(f"n.{_column(model, name)} AS was_{name}" for name in read)]
+    names, types, arrays, alike = ["key"], [f"%s::{_type(model)}[]"], [_array(model._meta.pk, keys)], []
+    for name, (of, column) in given.items():
+        field = model._meta.get_field(of)
+        if all_alike(column):
+            shown.append(f"%s::{_type(model, of)} AS {name}")
+            alike.append(field.get_db_prep_save(column[0], connection))
+        else:
+            names.append(name)
+            types.append(f"%s::{_type(model, of)}[]")
+            arrays.append(_array(field, column))
+    sql = (
+        f"SELECT {', '.join(shown)} FROM unnest({', '.join(types)}) WITH ORDINALITY AS v({', '.join(names)}, place) "  # noqa: S608
+        f"JOIN {_table(model)} n ON n.{_column(model)} = v.key ORDER BY v.key FOR UPDATE OF n"
+    )
+    return sql, [*alike, *arrays]
+
+
+def _table(model: type[models.Model]) -> str:
+    return connection.ops.quote_name(model._meta.db_table)
+
+
+def _column(model: type[models.Model], name: str = "") -> str:
+    """Return a field's column; without a name the primary key's."""
+    field = model._meta.get_field(name) if name else model._meta.pk
+    return connection.ops.quote_name(field.column)
+
+
+def _type(model: type[models.Model], name: str = "") -> str:
+    """Return a field's type without its length: text that is too long is an error, and not cut off by a cast."""
+    field = model._meta.get_field(name) if name else model._meta.pk
+    return field.rel_db_type(connection).partition("(")[0]
 
 
 def _array(field: models.Field, column: Sequence[Any]) -> Any:

@@ -178,9 +178,11 @@ def _worth_waiting(work: Work, idle_since: float, until: float) -> bool:
 def _give_back_what_can_be(work: Work, wire: _Wire) -> None:
     """Spare the rows whose call was not begun the doubt in which an error of the database leaves the others."""
     ready = wire.take_ready()
-    with suppress(Exception):
+    try:
         connection.close_if_unusable_or_obsolete()
         work.give_back(ready, _now())
+    except Exception as error:  # the one that brought us here is what is raised
+        logger.warning("%d rows that were not begun wait until their lease runs out", len(ready), exc_info=error)
 
 
 async def _open(work: Work, opened: Callable[[], Any]) -> _Wire:

@@ -26,7 +26,7 @@ _FAIR = """
     ), active AS (
         SELECT s.id FROM waiting JOIN notify_service s ON s.id = waiting.service_id WHERE s.active
     )
-    SELECT due.id, due.due_at, due.notification_type FROM active CROSS JOIN LATERAL (
+    SELECT {read} FROM active CROSS JOIN LATERAL (
         SELECT n.id, n.due_at, n.notification_type FROM notify_notification n
         WHERE n.service_id = active.id AND n.status = 'created' AND n.due_at <= %(now)s AND n.claimed_at IS NULL
         AND n.notification_type = ANY(%(types)s)
@@ -99,34 +99,36 @@ class NotificationQuerySet(States):
         except ValueError:
             return self.filter(by_text)
 
-    def lock_fairly(self, *, now: datetime, limit: int, types: Sequence[str]) -> dict[uuid.UUID, str]:
+    def lock_fairly(self, *, now: datetime, limit: int, types: Sequence[str]) -> dict[str, str]:
         """Lock up to `limit` due, unclaimed rows, fairly between services, inside atomic(). Returns {key: type}.
 
-        A first pass takes an equal part from every service that waits; a second fills what is left.
+        Keys are text. A first pass takes an equal part from every service that waits; a second fills what is left.
         """
         kinds = self._kinds(now=now, each=None, limit=limit, types=types)
         if 0 < len(kinds) < limit:  # the second finds those of the first again
             kinds |= self._kinds(now=now, each=limit, limit=limit + len(kinds), types=types)
         return dict(islice(kinds.items(), limit))
 
-    def _kinds(self, *, now: datetime, each: int | None, limit: int, types: Sequence[str]) -> dict[uuid.UUID, str]:
-        found = self._fair(now=now, each=each, limit=limit, types=types, lock=True)
-        return {key: kind for key, _, kind in found}
+    def _kinds(self, *, now: datetime, each: int | None, limit: int, types: Sequence[str]) -> dict[str, str]:
+        read = "due.id::text, due.notification_type"
+        return dict(_fair(read, now=now, each=each, limit=limit, types=types, lock=True))
 
     def next_due(self, *, before: datetime, types: Sequence[str]) -> datetime | None:
         """When the first unclaimed row that is due before a moment is due; None when there is none."""
-        found = self._fair(now=before, each=1, limit=1, types=types, lock=False)
-        return found[0][1] if found else None
+        found = _fair("due.due_at", now=before, each=1, limit=1, types=types, lock=False)
+        return found[0][0] if found else None
 
-    def _fair(
-        self, *, now: datetime, each: int | None, limit: int, types: Sequence[str], lock: bool
-    ) -> list[tuple[uuid.UUID, datetime, str]]:
-        # each: rows of one service; None means an equal part of the limit.
-        # Of services that wait alike, chance decides who is first: one with old messages would win every small claim.
-        sql = _FAIR.format(lock="FOR UPDATE SKIP LOCKED" if lock else "", tie="random()" if lock else "due.due_at")
-        with connection.cursor() as cursor:
-            cursor.execute(sql, {"now": now, "types": list(types), "each": each, "limit": limit})
-            return cursor.fetchall()
+
+def _fair(
+    read: str, *, now: datetime, each: int | None, limit: int, types: Sequence[str], lock: bool
+) -> list[tuple[Any, ...]]:
+    # each: rows of one service; None means an equal part of the limit.
+    # Of services that wait alike, chance decides who is first: one with old messages would win every small claim.
+    how = ("FOR UPDATE SKIP LOCKED", "random()") if lock else ("", "due.due_at")
+    sql = _FAIR.format(read=read, lock=how[0], tie=how[1])
+    with connection.cursor() as cursor:
+        cursor.execute(sql, {"now": now, "types": list(types), "each": each, "limit": limit})
+        return cursor.fetchall()
 
 
 class AlertQuerySet(models.QuerySet):

@@ -51,11 +51,12 @@ class StateQuerySet(models.QuerySet):
         if len({move.pk for move in moves}) < len(moves):
             raise ValueError(f"{self.model.__name__}: a key is named twice in one call of move_each().")
         with transaction.atomic(savepoint=False):
-            before = bulk.lock_in_order(self.model, [move.pk for move in moves], "status")
-            moved: set[Any] = set()
-            for group in _alike(moves):
+            groups, moved = _alike(moves), {}
+            if len(groups) > 1:  # each statement would lock its own rows only
+                bulk.lock_in_order(self.model, [move.pk for move in moves])
+            for group in groups:
                 moved |= _update_group(self.model, group, now)
-        return {pk: status for pk, status in before.items() if pk in moved}
+        return moved
 
     def claim(self, limit: int) -> list[Any]:
         """Lock up to `limit` rows that nobody else holds, inside atomic(). Returns their keys."""
@@ -82,17 +83,17 @@ def _alike(moves: Iterable[Move]) -> list[list[Move]]:
     return list(groups.values())
 
 
-def _update_group(model: type[models.Model], group: Sequence[Move], now: datetime) -> set[Any]:
+def _update_group(model: type[models.Model], group: Sequence[Move], now: datetime) -> dict[Any, str]:
     """Write one group: every row with its own values, only along MOVES and only where `where` still holds."""
-    written, alike = {"status": [move.status for move in group]}, _touch(model, now)
-    for name, first in group[0].fields.items():
-        values = [move.fields[name] for move in group]
-        if bulk.all_alike(values):
-            alike[name] = first
-        else:
-            written[name] = values
-    checked = {name: [move.where[name] for move in group] for name in group[0].where}
-    pairs = [f"{source}\n{target}" for source, targets in model.MOVES.items() for target in targets]
-    along_moves = ("(n.status || chr(10) || v.status) = ANY(%s)", [pairs])
-    keys = [move.pk for move in group]
-    return bulk.update_each(model, keys, written, checked=checked, alike=alike, only=along_moves)
+    targets = {move.status for move in group}
+    pairs = [f"{source}\n{to}" for source, tos in model.MOVES.items() for to in tos if to in targets]
+    return bulk.update_each(
+        model,
+        [move.pk for move in group],
+        {"status": [move.status for move in group]}
+        | {name: [move.fields[name] for move in group] for name in group[0].fields},
+        checked={name: [move.where[name] for move in group] for name in group[0].where},
+        alike=_touch(model, now),
+        only=("(v.was_status || chr(10) || v.new_status) = ANY(%s)", [pairs]),
+        before="status",
+    )

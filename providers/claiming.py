@@ -20,9 +20,9 @@ _CLAIM = """
     UPDATE notify_notification n
     SET claimed_at = %(now)s, due_at = %(lease)s, attempts = n.attempts + 1, provider_name = v.provider,
         first_attempt_at = coalesce(n.first_attempt_at, %(now)s)
-    FROM unnest(%(keys)s::uuid[], %(providers)s::text[]) WITH ORDINALITY AS v(id, provider, place)
+    FROM unnest(%(keys)s::uuid[], %(providers)s::text[]) AS v(id, provider)
     WHERE n.id = v.id AND n.status = 'created' AND n.claimed_at IS NULL
-    RETURNING v.place, n.service_id, n.template_id, n.template_version, n.notification_type, n.recipient,
+    RETURNING n.id::text, n.service_id::text, n.template_id::text, n.template_version, n.notification_type, n.recipient,
         n.personalisation, n.attempts, n.unknown_outcomes, n.first_attempt_at
 """
 _RECIPIENT, _PERSONALISATION = map(Notification._meta.get_field, ("recipient", "personalisation"))
@@ -31,12 +31,13 @@ _RECIPIENT, _PERSONALISATION = map(Notification._meta.get_field, ("recipient", "
 class Row(NamedTuple):
     """What is read of a claimed message: as a model object it would cost as much as the claim itself.
 
-    recipient and personalisation are ciphertext until the message is put together.
+    recipient and personalisation are ciphertext until the message is put together. Keys are text: as UUIDs they would
+    be read, hashed and written in Python, for each message.
     """
 
-    pk: UUID
-    service_id: UUID
-    template_id: UUID
+    pk: str
+    service_id: str
+    template_id: str
     template_version: int
     notification_type: str
     recipient: Any
@@ -48,9 +49,10 @@ class Row(NamedTuple):
 
     def opened(self) -> "Row":
         """Return the row in plain; raises crypto.Unreadable."""
-        recipient = _RECIPIENT.open(Sealed(self.recipient), self.pk)
+        key = UUID(self.pk)
+        recipient = _RECIPIENT.open(Sealed(self.recipient), key)
         return self._replace(
-            recipient=recipient, personalisation=_PERSONALISATION.open(Sealed(self.personalisation), self.pk)
+            recipient=recipient, personalisation=_PERSONALISATION.open(Sealed(self.personalisation), key)
         )
 
 
@@ -61,8 +63,8 @@ def claim_fairly(
 
     carrying: of each channel that may be sent now some providers. The moment (UTC) is None without a rate limit.
     """
-    chosen: dict[UUID, Provider] = {}
-    begins_at: dict[UUID, datetime | None] = {}
+    chosen: dict[str, Provider] = {}
+    begins_at: dict[str, datetime | None] = {}
     with transaction.atomic():
         for types in _together(carrying):
             kinds = Notification.objects.lock_fairly(now=now, limit=limit - len(begins_at), types=types)
@@ -82,10 +84,10 @@ def _together(carrying: Mapping[str, Sequence[Provider]]) -> list[list[str]]:
     return [[kind] for kind in random.sample(list(carrying), len(carrying))]
 
 
-def _paced(chosen: Mapping[UUID, Provider], *, now: datetime) -> dict[UUID, datetime | None]:
+def _paced(chosen: Mapping[str, Provider], *, now: datetime) -> dict[str, datetime | None]:
     """Return the messages that may be claimed and when each may begin; those over a rate limit are left due."""
-    begins_at: dict[UUID, datetime | None] = {}
-    of_provider: dict[int, list[UUID]] = {}
+    begins_at: dict[str, datetime | None] = {}
+    of_provider: dict[int, list[str]] = {}
     for key, provider in chosen.items():
         if provider.rate_limit:
             of_provider.setdefault(provider.pk, []).append(key)
@@ -97,14 +99,13 @@ def _paced(chosen: Mapping[UUID, Provider], *, now: datetime) -> dict[UUID, date
     return begins_at
 
 
-def _claim(chosen: Mapping[UUID, Provider], *, now: datetime) -> list[Row]:
-    keys = list(chosen)
+def _claim(chosen: Mapping[str, Provider], *, now: datetime) -> list[Row]:
     values = {
         "now": now,
         "lease": now + settings.SENDING_LEASE,
-        "keys": bulk.uuids(keys),
+        "keys": bulk.uuids(chosen),
         "providers": [provider.identifier for provider in chosen.values()],
     }
     with connection.cursor() as cursor:
         cursor.execute(_CLAIM, values)
-        return [Row(keys[place - 1], *rest, now) for place, *rest in cursor.fetchall()]
+        return [Row(*row, now) for row in cursor.fetchall()]

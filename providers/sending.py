@@ -11,7 +11,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 from django.conf import settings
 
@@ -58,7 +57,7 @@ class Sending:
         self.backends = Backends()
         self._looked_at: datetime | None = None
         self._carrying: dict[str, list[Provider]] = {}
-        self._services: dict[UUID, Service] = {}
+        self._services: dict[str, Service] = {}
 
     def claim(self, limit: int, now: datetime) -> Sequence[Claimed]:
         """Claim up to `limit` due messages, fairly between services, each with its provider, and commit."""
@@ -66,7 +65,8 @@ class Sending:
         if not self._carrying or Pause.objects.on().exists():
             return []
         taken = claim_fairly(self._carrying, limit=limit, now=now)
-        self._services |= Service.objects.in_bulk({row.service_id for row, _, _ in taken} - self._services.keys())
+        unread = {row.service_id for row, _, _ in taken} - self._services.keys()
+        self._services |= {str(service.pk): service for service in Service.objects.in_bulk(unread).values()}
         return [self._build(*each) for each in taken]
 
     async def act(self, item: Claimed, session: Any) -> Result:
@@ -120,7 +120,7 @@ class Sending:
         return Claimed(row, provider, message, begins_at=begins_at)
 
     def _message(self, row: Row) -> Message:
-        key, service, text = str(row.pk), self._services[row.service_id], self.words.body(row)
+        key, service, text = row.pk, self._services[row.service_id], self.words.body(row)
         if row.notification_type == NotificationType.SMS:
             return Message(key, row.recipient, text, service.sms_sender or settings.DEFAULT_SMS_SENDER)
         return Message(

@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Mapping, Sequence
-from uuid import UUID
 
 from providers.models import Provider
 
@@ -19,9 +18,9 @@ def choose(providers: Sequence[Provider], count: int) -> list[Provider]:
     return random.choices(providers, weights, k=count) if any(weights) else []  # noqa: S311  (load, not secrecy)
 
 
-def choose_each(kinds: Mapping[UUID, str], carrying: Mapping[str, Sequence[Provider]]) -> dict[UUID, Provider]:
+def choose_each(kinds: Mapping[str, str], carrying: Mapping[str, Sequence[Provider]]) -> dict[str, Provider]:
     """Return the provider of each message. kinds: its channel; carrying: of each channel some that may send."""
-    chosen: dict[UUID, Provider] = {}
+    chosen: dict[str, Provider] = {}
     for kind in dict.fromkeys(kinds.values()):
         keys = [key for key, its_kind in kinds.items() if its_kind == kind]
         chosen |= zip(keys, choose(carrying[kind], len(keys)), strict=True)

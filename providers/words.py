@@ -18,7 +18,7 @@ class Worded(Protocol):
     """What a message's words are made from: a notification, or a claimed row of its own (claiming.py)."""
 
     @property
-    def template_id(self) -> UUID:
+    def template_id(self) -> UUID | str:
         """The template."""
 
     @property
@@ -38,7 +38,7 @@ class Words:
     """Renders messages; each version of a template is read and compiled once."""
 
     def __init__(self) -> None:
-        self._compiled: dict[tuple[UUID, int], tuple[content.Compiled, content.Compiled]] = {}
+        self._compiled: dict[tuple[UUID | str, int], tuple[content.Compiled, content.Compiled]] = {}
 
     def body(self, notification: Worded) -> str:
         """Return the text to send; what a value contains is never evaluated again."""

@@ -125,7 +125,9 @@ class Notification(models.Model):
             ),
             # letters.raise_alert_if_letter_notifications_still_sending
             models.Index(
-                fields=["sent_at"], name="notification_in_flight", condition=Q(status__in=["sending", "pending"])
+                fields=["sent_at"],
+                name="notification_letter_sent",
+                condition=Q(notification_type="letter", status="sending"),
             ),
             # providers.timeout_notifications
             models.Index(

@@ -131,7 +131,7 @@ def three(db):
 def test_every_row_gets_its_own_values_in_one_statement(three, django_assert_num_queries):
     written = {"message": ["a\t'b'\n", "", "é"], "snoozed_until": [NOW, None, None], "times_seen": [0, 1, 2]}
     with django_assert_num_queries(1):
-        assert bulk.update_each(Alert, three, written, alike={"last_seen_at": NOW}) == set(three)
+        assert bulk.update_each(Alert, three, written, alike={"last_seen_at": NOW}) == dict.fromkeys(three)
     found = {alert.pk: alert for alert in Alert.objects.all()}
     assert [found[key].message for key in three] == written["message"]
     assert [found[key].snoozed_until for key in three] == written["snoozed_until"]
@@ -143,8 +143,8 @@ def test_a_row_that_no_longer_has_the_checked_value_is_left_alone(three):
     Alert.objects.filter(pk=three[0]).update(snoozed_until=NOW)
     checked = {"snoozed_until": [NOW, NOW, None], "times_seen": [1, 1, 1]}
     moved = bulk.update_each(Alert, three, {"message": ["new"] * 3}, checked=checked)
-    assert moved == {three[0], three[2]}  # NULL is a value like others
-    assert set(Alert.objects.filter(message="new").values_list("pk", flat=True)) == moved
+    assert moved.keys() == {three[0], three[2]}  # NULL is a value like others
+    assert set(Alert.objects.filter(message="new").values_list("pk", flat=True)) == moved.keys()
 
 
 @pytest.mark.parametrize(("stored", "asked", "moves"), [(None, None, True), (NOW, NOW, True), (NOW, None, False),
@@ -154,19 +154,27 @@ def test_a_checked_value_that_is_the_same_for_all_is_held_against_each_row(three
     kept = [key for key in three if key != three[1]] if asked is None else []
     written = {"message": ["a", "b", "c"]}
     moved = bulk.update_each(Alert, three, written, checked={"snoozed_until": [asked] * 3})
-    assert moved == set(kept) | ({three[1]} if moves else set())
+    assert moved.keys() == set(kept) | ({three[1]} if moves else set())
 
 
-def test_rows_are_locked_with_their_values_and_unknown_keys_left_out(three):
-    with transaction.atomic():
-        asked = [three[2], new_id(), three[0]]
-        assert bulk.lock_in_order(Alert, asked, "scope") == {three[2]: "2", three[0]: "0"}
-        assert bulk.lock_in_order(Alert, [], "scope") == {}
+def test_the_value_before_is_returned_and_unknown_keys_are_left_out(three):
+    asked = [three[2], new_id(), three[0]]
+    moved = bulk.update_each(Alert, asked, {"scope": ["c", "b", "a"]}, before="scope")
+    assert moved == {three[2]: "2", three[0]: "0"}
 
 
 def test_a_further_condition_is_held_against_each_row(three):
-    only = ("n.scope || v.message = ANY(%s)", [["0x", "1y", "2x"]])
-    assert bulk.update_each(Alert, three, {"message": ["x", "x", "x"]}, only=only) == {three[0], three[2]}
+    for values, expected in ((["x", "x", "x"], {0, 2}), (["x", "x", "y"], {0})):  # alike, and each its own
+        only = ("v.was_scope || v.new_message || n.scope = ANY(%s)", [["0x0", "1y1", "2x2"]])
+        moved = bulk.update_each(Alert, three, {"message": values}, only=only, before="scope")
+        assert moved == {three[place]: str(place) for place in expected}
+
+
+@pytest.mark.parametrize("kinds", [["x" * 300] * 3, ["x" * 300, "y", "z"]])
+def test_text_that_is_too_long_is_an_error_and_not_cut_off(three, kinds):
+    with pytest.raises(DataError), transaction.atomic():
+        bulk.update_each(Alert, three, {"kind": kinds})
+    assert set(Alert.objects.values_list("kind", flat=True)) == {"test"}
 
 
 def test_foreign_keys_and_numbered_keys_can_be_written(db):
@@ -178,7 +186,7 @@ def test_foreign_keys_and_numbered_keys_can_be_written(db):
 
 def test_updating_nothing_asks_nothing(db, django_assert_num_queries):
     with django_assert_num_queries(0):
-        assert bulk.update_each(Alert, [], {"message": []}) == set()
+        assert bulk.update_each(Alert, [], {"message": []}) == {}
 
 
 @pytest.mark.django_db(transaction=True)

@@ -270,7 +270,7 @@ def test_an_error_while_claiming_ends_the_loop_with_its_session_closed():
     assert work.on_wire == 0  # what was on the wire was cut, its lease runs out
 
 
-def test_an_error_gives_back_the_rows_whose_call_was_not_begun(monkeypatch):
+def test_an_error_gives_back_the_rows_whose_call_was_not_begun(db):
     class Broken(Rows):
         def finish(self, results, now):
             if len(self.limits) > 1:

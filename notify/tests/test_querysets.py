@@ -74,7 +74,7 @@ def test_searching_for_nothing_does_not_find_everything(db, text):
 
 def claim(limit: int, types=BOTH) -> list:
     with transaction.atomic():
-        return list(Notification.objects.lock_fairly(now=NOW, limit=limit, types=types))
+        return list(map(uuid.UUID, Notification.objects.lock_fairly(now=NOW, limit=limit, types=types)))
 
 
 def test_a_backlog_does_not_delay_another_services_few(db):

@@ -40,7 +40,7 @@ def test_sent_again_means_due_at_once_and_still_of_unknown_outcome():
     assert (message.status, message.due_at, message.claimed_at) == ("created", NOW, None)
     assert (message.first_attempt_at, message.attempts, message.unknown_outcomes) == (None, 2, 2)
     [claimed] = Sending().claim(10, NOW)
-    assert (claimed.notification.pk, claimed.notification.first_attempt_at) == (message.pk, NOW)
+    assert (claimed.notification.pk, claimed.notification.first_attempt_at) == (str(message.pk), NOW)
 
 
 @pytest.mark.django_db

@@ -94,8 +94,8 @@ def test_what_waits_for_a_limited_provider_hides_neither_another_channel_nor_ano
     email = make_template(big.service, "email")
     for number in range(150):
         make_notification(template=big, due_at=NOW - timedelta(hours=1) + number * timedelta(milliseconds=1))
-    emails = {make_notification(template=email, due_at=NOW).pk for _ in range(5)}
-    small = {make_notification(template=few, due_at=NOW).pk for _ in range(5)}
+    emails = {str(make_notification(template=email, due_at=NOW).pk) for _ in range(5)}
+    small = {str(make_notification(template=few, due_at=NOW).pk) for _ in range(5)}
     claimed = set()
     for turn in range(4):
         claimed |= {item.notification.pk for item in Sending().claim(100, NOW + turn * SECOND)}

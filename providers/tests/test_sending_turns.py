@@ -21,7 +21,7 @@ def test_the_next_claim_holds_the_ten_of_a_service_beside_anothers_thousands():
     rows = [Notification(**{field.attname: getattr(template, field.attname) for field in template._meta.fields
                             if field.attname != "id"}) for _ in range(5_000)]  # fmt: skip
     Notification.objects.bulk_create(rows)
-    ten = {message.pk for message in waiting(10, template=small, due_at=now() - SECOND)}
+    ten = {str(message.pk) for message in waiting(10, template=small, due_at=now() - SECOND)}
     claimed = [item.notification.pk for item in Sending().claim(100, now())]
     assert (len(claimed), len(ten & set(claimed))) == (100, 10)
 
@@ -30,7 +30,7 @@ def test_twelve_services_with_a_backlog_do_not_hold_up_a_thirteenth():
     make_provider()
     for _ in range(12):
         waiting(15, due_at=now() - 3_600 * SECOND)
-    ten = {message.pk for message in waiting(10, due_at=now() - SECOND)}
+    ten = {str(message.pk) for message in waiting(10, due_at=now() - SECOND)}
     claimed = {item.notification.pk for item in Sending().claim(100, now())}
     assert len(claimed) == 100
     assert len(ten & claimed) in (7, 8)  # as many as the hundredth place divides; who gets the rest is left to chance

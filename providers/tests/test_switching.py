@@ -166,5 +166,5 @@ def test_a_pause_stops_claims_keeps_everything_and_alerts_while_it_is_on(provide
     assert pausing.resume_sending(now=NOW + MINUTE) is False
     assert not Alert.objects.open().exists()
     assert sending.next_due(before=NOW) == NOW
-    assert [claimed.notification.pk for claimed in sending.Sending().claim(10, NOW)] == [message.pk]
+    assert [claimed.notification.pk for claimed in sending.Sending().claim(10, NOW)] == [str(message.pk)]
     assert Pause.objects.count() == 1
