@@ -22,6 +22,7 @@ _CLAIM = """
         first_attempt_at = coalesce(n.first_attempt_at, %(now)s)
     FROM unnest(%(keys)s::uuid[], %(providers)s::text[]) AS v(id, provider)
     WHERE n.id = v.id AND n.status = 'created' AND n.claimed_at IS NULL
+        AND NOT EXISTS (SELECT FROM providers_pause WHERE ended_at IS NULL)
     RETURNING n.id::text, n.service_id::text, n.template_id::text, n.template_version, n.notification_type, n.recipient,
         n.personalisation, n.attempts, n.unknown_outcomes, n.first_attempt_at
 """
@@ -61,6 +62,7 @@ def claim_fairly(
 ) -> list[tuple[Row, Provider, datetime | None]]:
     """Claim up to `limit` due messages and commit. Returns each with its provider and the moment it may begin.
 
+    Nothing while sending is paused.
     carrying: of each channel that may be sent now some providers. The moment (UTC) is None without a rate limit.
     """
     chosen: dict[str, Provider] = {}
