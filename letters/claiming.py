@@ -34,11 +34,13 @@ class Made:
     problem: str = ""  # it can never be printed as it is
     error: str = ""  # to be tried again
     stored: bool = False  # a file may lie in the storage, whole or in part
+    waits: bool = False  # for its key, which is not in ENCRYPTION_KEYS
 
     @property
     def failed(self) -> bool:
-        """True when typesetting was tried often enough; a storage is tried until it works."""
-        return bool(self.error) and not self.stored and self.letter.attempts >= settings.LETTER_RENDERING_ATTEMPTS_LIMIT
+        """True when typesetting was tried often enough; a storage, or a missing key, is tried until it works."""
+        blameless = self.stored or self.waits
+        return bool(self.error) and not blameless and self.letter.attempts >= settings.LETTER_RENDERING_ATTEMPTS_LIMIT
 
 
 def claim(limit: int, *, now: datetime) -> list[Letter]:

@@ -25,7 +25,9 @@ from letters.letter_content import letter_data
 from letters.models import Letter
 from letters.preview import page_count
 from letters.typesetting import Typesetter
+from notify import missing_key
 from notify.content import ContentProblem
+from notify.crypto import KeyMissing
 from notify.loops import Due, in_slots, linger
 from notify.models import Notification
 from notify.states import Move
@@ -49,6 +51,8 @@ def render_due(*, clock: Callable[[], datetime]) -> int:
         LOOP, lambda until: _carry(until, clock), waiting=lambda: Letter.objects.renderable(clock()).exists()
     )
     unrendered.judge(now=clock())
+    waiting = Letter.objects.filter(due_at__isnull=False, last_error=missing_key.REASON)
+    missing_key.close(missing_key.LETTERS, waiting, now=clock())
     return handled
 
 
@@ -123,6 +127,8 @@ class Rendering:
             return Made(letter), letter_data(letter.notification, self._words)
         except ContentProblem as problem:
             return Made(letter, problem=str(problem)), {}
+        except KeyMissing:
+            return Made(letter, error=missing_key.REASON, waits=True), {}
         except Exception as error:  # noqa: BLE001  (logged there)
             return _unrenderable(letter, error), {}
 
@@ -202,9 +208,12 @@ def finish(done: Sequence[Made], *, now: datetime) -> None:
         return
     with transaction.atomic():
         kept = write(bad, pdf=[made.letter.pdf.name if made.stored else "" for made in bad],
-                     due_at=[None if made in ends else now + _backoff(made.letter.attempts) for made in bad],
+                     due_at=[None if made in ends else now + _backoff(made) for made in bad],
+                     attempts=[made.letter.attempts - made.waits for made in bad],
                      last_error=[made.error for made in bad])  # fmt: skip
         settle([_ending(made) for made in ends if made.letter.pk in kept], now=now)
+    if any(made.waits for made in bad):
+        missing_key.tell(missing_key.LETTERS, now=now)
     unrendered.tell_failed([made.letter for made in ends if made.error and made.letter.pk in kept], now=now)
 
 
@@ -214,6 +223,8 @@ def _ending(made: Made) -> Move:
     return Move(made.letter.pk, status, {"status_reason": reason[:300], "due_at": None})
 
 
-def _backoff(attempts: int) -> timedelta:
-    base = BACKOFF[min(attempts, len(BACKOFF)) - 1]
+def _backoff(made: Made) -> timedelta:
+    if made.waits:
+        return missing_key.AGAIN
+    base = BACKOFF[min(made.letter.attempts, len(BACKOFF)) - 1]
     return timedelta(seconds=base * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311

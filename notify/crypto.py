@@ -20,10 +20,15 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
 
 _KEY_ID, _NONCE = 4, 12  # bytes before the ciphertext
+_TAG = 16  # bytes at its end
 
 
 class Unreadable(Exception):
     """None of ENCRYPTION_KEYS opens this ciphertext, or it belongs to another row."""
+
+
+class KeyMissing(Unreadable):
+    """The key that sealed this is not in ENCRYPTION_KEYS: with it the value could be opened."""
 
 
 def encrypt(plain: bytes) -> bytes:
@@ -50,7 +55,7 @@ def seal(plain: bytes, context: bytes) -> bytes:
 
 
 def unseal(sealed: bytes, context: bytes) -> bytes:
-    """Open what `seal` made for the same context; raises Unreadable."""
+    """Open what `seal` made for the same context; raises Unreadable, or KeyMissing which is one."""
     key_id, nonce = sealed[:_KEY_ID], sealed[_KEY_ID : _KEY_ID + _NONCE]
     for candidate, cipher in _sealers(tuple(settings.ENCRYPTION_KEYS)):
         if candidate == key_id:
@@ -58,7 +63,9 @@ def unseal(sealed: bytes, context: bytes) -> bytes:
                 return cipher.decrypt(nonce, sealed[_KEY_ID + _NONCE :], context)
             except (InvalidTag, ValueError) as error:  # ValueError: cut off within the nonce
                 raise Unreadable("The ciphertext was changed or belongs to another row.") from error
-    raise Unreadable("The key that sealed this value is not in ENCRYPTION_KEYS.")
+    if len(sealed) < _KEY_ID + _NONCE + _TAG:
+        raise Unreadable("This is no ciphertext: it is too short.")
+    raise KeyMissing("The key that sealed this value is not in ENCRYPTION_KEYS.")
 
 
 def search_hash(recipient: str) -> str:

@@ -49,7 +49,7 @@ class Row(NamedTuple):
     claimed_at: datetime
 
     def opened(self) -> "Row":
-        """Return the row in plain; raises crypto.Unreadable."""
+        """Return the row in plain; raises crypto.Unreadable, or KeyMissing which is one."""
         key = UUID(self.pk)
         recipient = _RECIPIENT.open(Sealed(self.recipient), key)
         return self._replace(

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.conf import settings
 
+from notify import missing_key
 from notify.models import Notification, NotificationType
 from notify.recipients import is_international
 from notify.states import Move
@@ -35,11 +36,12 @@ def move(item: Any, answer: Result | BaseException, *, now: datetime) -> Move:
 
 def unbegun(item: Any, *, now: datetime) -> Move:
     """Return the move that undoes the claim of a message: no provider was asked."""
-    row = item.notification
-    fields = {"attempts": row.attempts - 1}
-    if row.attempts == 1:
-        fields |= {"first_attempt_at": None, "provider_name": ""}
-    return Move(row.pk, Notification.Status.CREATED, _released(fields, due_at=now), item.token)
+    return _undone(item, {}, due_at=now)
+
+
+def put_off(item: Any, *, now: datetime) -> Move:
+    """Return the move that lets a message wait for its key without using up a try."""
+    return _undone(item, {"status_reason": missing_key.REASON}, due_at=now + missing_key.AGAIN)
 
 
 def backoff(attempts: int, retry_after: float | None) -> timedelta:
@@ -53,6 +55,14 @@ def note_late(moves: Iterable[Move]) -> None:
     for late in moves:
         fields = {name: late.fields[name] for name in ("sent_at", "provider_reference", "claimed_at", "due_at")}
         Notification.objects.filter(pk=late.pk, sent_at__isnull=True, **late.where).update(**fields)
+
+
+def _undone(item: Any, fields: dict[str, Any], *, due_at: datetime) -> Move:
+    row = item.notification
+    fields = fields | {"attempts": row.attempts - 1}
+    if row.attempts == 1:
+        fields |= {"first_attempt_at": None, "provider_name": ""}
+    return Move(row.pk, Notification.Status.CREATED, _released(fields, due_at=due_at), item.token)
 
 
 def _accepted(item: Any, answer: Result, *, now: datetime) -> Move:

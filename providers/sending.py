@@ -15,7 +15,9 @@ from typing import Any
 from django.conf import settings
 
 from callbacks.outcomes import settle
+from notify import missing_key
 from notify.alerts import raise_alert
+from notify.crypto import KeyMissing
 from notify.flow import flow
 from notify.loops import Due, in_slots
 from notify.models import Notification, NotificationType, Service
@@ -40,6 +42,7 @@ class Claimed:
     provider: Provider
     message: Message | None = None
     problem: str = ""  # why the message cannot be built
+    waits: bool = False  # for its key, which is not in ENCRYPTION_KEYS
     begins_at: datetime | None = None  # of a provider with a rate limit: not before
 
     @property
@@ -80,7 +83,10 @@ class Sending:
 
     def finish(self, done: Sequence[tuple[Claimed, Any]], now: datetime) -> None:
         """Write what became of the messages, with their callbacks."""
-        moves = [results.move(item, answer, now=now) for item, answer in done]
+        moves = [
+            results.put_off(item, now=now) if item.waits else results.move(item, answer, now=now)
+            for item, answer in done
+        ]
         moved = settle(moves, now=now)
         late = [move for move in moves if move.pk not in moved and "sent_at" in move.fields]
         results.note_late(late)
@@ -88,6 +94,8 @@ class Sending:
             unknown.tell(now=now)
         for problem in sorted({item.problem for item, _ in done if item.problem}):
             _tell_unbuilt(problem, now=now)
+        if any(item.waits for item, _ in done):
+            missing_key.tell(missing_key.MESSAGES, now=now)
 
     def give_back(self, items: Sequence[Claimed], now: datetime) -> None:
         """Make claimed messages that were given to nobody due again."""
@@ -114,6 +122,8 @@ class Sending:
         """Put the message together; a poison row must not stop its batch."""
         try:
             message = self._message(row.opened())
+        except KeyMissing:
+            return Claimed(row, provider, waits=True)
         except Exception as error:
             logger.exception("Notification %s cannot be built", row.pk)
             return Claimed(row, provider, problem=f"the message cannot be built ({type(error).__name__})")
@@ -142,6 +152,8 @@ def send_due(*, now: datetime) -> int:
     """Send what is due in one of the loop's places. Returns how many messages were handled."""
     judge_providers(now=now)
     unknown.tell(now=now)
+    waiting = Notification.objects.to_send().filter(status_reason=missing_key.REASON)
+    missing_key.close(missing_key.MESSAGES, waiting, now=now)
     return in_slots(LOOP, _carry, waiting=lambda: next_due(before=datetime.now(UTC)) is not None)
 
 
@@ -162,7 +174,7 @@ def _tell_unbuilt(problem: str, *, now: datetime) -> None:
     raise_alert(
         "message-not-built",
         problem,
-        f"Some messages ended as technical-failure: {problem}. Check ENCRYPTION_KEYS and their template, then send "
+        f"Some messages ended as technical-failure: {problem}. Check their template and the log, then send "
         "them anew and resolve this alert. See README, message-not-built.",
         now=now,
     )

@@ -4,11 +4,13 @@ import hashlib
 from datetime import timedelta
 
 import pytest
+from cryptography.fernet import Fernet
 
 from letters import rendering, typesetting
 from letters.models import Letter
 from letters.tests import renderings
 from letters.tests.renderings import NOW, SECOND, Disk, bytes_of, fresh, open_alerts, render, stored, waiting
+from notify import missing_key
 from notify.testing import make_letter, make_template
 
 pytestmark = pytest.mark.django_db
@@ -93,3 +95,22 @@ def test_the_alert_counts_only_letters_nobody_is_working_on():
     assert [label for label, letter in letters.items() if letter in found] == [
         "third try failed", "third try's worker died",
     ]  # fmt: skip
+
+
+def test_letters_whose_key_is_missing_wait_without_using_up_tries_until_it_is_back(impatient, settings):
+    keys, away = settings.ENCRYPTION_KEYS, [Fernet.generate_key().decode()]
+    settings.ENCRYPTION_KEYS = away
+    letter = waiting()
+    settings.ENCRYPTION_KEYS = keys
+    other, now = waiting(), NOW
+    for _ in range(2 * settings.LETTER_RENDERING_ATTEMPTS_LIMIT):
+        render(now)
+        now += missing_key.AGAIN
+    kept = fresh(letter)
+    assert (kept.attempts, kept.last_error, kept.due_at) == (0, missing_key.REASON, now)
+    assert (kept.notification.status, kept.pdf.name) == ("created", "")
+    assert fresh(other).pdf
+    assert open_alerts() == [("encryption-key-missing", "letters")]
+    settings.ENCRYPTION_KEYS = [*keys, *away]
+    assert render(now) == 1
+    assert (bool(fresh(letter).pdf), fresh(letter).last_error, open_alerts()) == (True, "", [])
