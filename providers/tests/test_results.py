@@ -119,6 +119,14 @@ def test_a_receipt_that_was_faster_keeps_its_status_and_the_moment_of_sending_is
     assert (item.notification.provider_reference, item.notification.claimed_at) == ("ref", None)
 
 
+@pytest.mark.parametrize(("recipient", "status"), [("+14155550123", "sent"), ("+447700900123", "pending")])
+def test_a_pending_report_that_was_faster_counts_as_it_would_have_counted_later(recipient, status):
+    """For a message abroad our own “sent” ranks above it, in whichever order they are written."""
+    item = claimed(recipient=recipient)
+    type(item.notification).objects.filter(pk=item.notification.pk).update(status="pending", due_at=None)
+    assert after(item, Result(Outcome.ACCEPTED)).status == status
+
+
 @pytest.mark.parametrize(
     "changed", [{"claimed_at": NOW + SECOND}, {"claimed_at": None}, {"attempts": 2}, {"sent_at": NOW - SECOND}]
 )
