@@ -50,6 +50,17 @@ def test_a_limit_that_rested_does_not_save_moments_up():
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("ahead", "first"),
+    [(SECOND / 2, SECOND / 2), (32 * SECOND, None), (32.000001 * SECOND, 0 * SECOND), (3_600 * SECOND, 0 * SECOND)],
+)
+def test_a_clock_that_was_ahead_does_not_stop_a_provider(ahead, first):
+    """A second ahead, one between two moments, and thirty by which clocks may differ."""
+    provider = make_provider(rate_limit=1, paced_until=NOW + ahead)
+    assert take_moments(provider, 1, now=NOW) == ([] if first is None else [NOW + first])
+
+
+@pytest.mark.django_db
 def test_a_limit_lifted_meanwhile_gives_everything_at_once():
     provider = make_provider(rate_limit=1)
     Provider.objects.update(rate_limit=None)
