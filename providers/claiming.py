@@ -3,6 +3,7 @@
 import random
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -68,10 +69,14 @@ def claim_fairly(
     chosen: dict[str, Provider] = {}
     begins_at: dict[str, datetime | None] = {}
     with transaction.atomic():
-        for types in _together(carrying):
-            kinds = Notification.objects.lock_fairly(now=now, limit=limit - len(begins_at), types=types)
+        lock = Notification.objects.lock_fairly
+        together = [lock(now=now, limit=limit, types=types) for types in _together(carrying)]
+        for kinds in together:
             chosen |= choose_each(kinds, carrying)
-            begins_at |= _paced({key: chosen[key] for key in kinds}, now=now)
+        Provider.objects.lock_in_order({provider.pk for provider in chosen.values() if provider.rate_limit})
+        for kinds in together:
+            room = limit - len(begins_at)
+            begins_at |= _paced({key: chosen[key] for key in islice(kinds, room)}, now=now)
         rows = _claim({key: chosen[key] for key in begins_at}, now=now)
     return [(row, chosen[row.pk], begins_at[row.pk]) for row in rows]
 
@@ -95,8 +100,7 @@ def _paced(chosen: Mapping[str, Provider], *, now: datetime) -> dict[str, dateti
             of_provider.setdefault(provider.pk, []).append(key)
         else:
             begins_at[key] = None
-    for pk in sorted(of_provider):  # the order of the row locks
-        keys = of_provider[pk]
+    for keys in of_provider.values():
         begins_at |= zip(keys, take_moments(chosen[keys[0]], len(keys), now=now), strict=False)
     return begins_at
 

@@ -153,6 +153,8 @@ class ProviderForm(forms.ModelForm):
         until = cleaned.get("hold_until")
         if asked and until and until <= timezone.now():
             self.add_error("hold_until", f"HOLD_PAST: This time has passed ({zone()} time); choose a later one.")
+        if asked and until and until >= UNTIL_RELEASED:  # in UTC it may be after the last date there is
+            self.add_error("hold_until", f"HOLD_FAR: For a hold without an end choose “{Hold.RELEASED.label}”.")
 
     def _check_channel(self, cleaned: dict[str, Any]) -> None:
         """A backend carries one channel; with another's it would put every message off, then fail it."""

@@ -31,8 +31,10 @@ def record_change(
 
 
 def release_hold(notification_type: str) -> list[int]:
-    """End the hold of a channel: automatic rules may change its shares again. Returns the keys that were held."""
-    held = Provider.objects.filter(notification_type=notification_type, held_until__isnull=False)
-    keys = sorted(held.values_list("pk", flat=True))
-    held.update(held_until=None, hold_reason="")
+    """End the hold of a channel: automatic rules may change its shares again. Returns the keys that were held.
+
+    Call it inside atomic().
+    """
+    keys = sorted(row.pk for row in Provider.objects.locked(notification_type) if row.held_until is not None)
+    Provider.objects.filter(pk__in=keys).update(held_until=None, hold_reason="")
     return keys

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from providers.models import Provider
 
 AHEAD = timedelta(seconds=1)
+CLOCKS_DIFFER = timedelta(seconds=30)  # of two workers, at most
 
 
 def take_moments(provider: Provider, wanted: int, *, now: datetime) -> list[datetime]:
@@ -22,7 +23,9 @@ def take_moments(provider: Provider, wanted: int, *, now: datetime) -> list[date
     if not row.rate_limit:  # the limit was lifted since the provider was read
         return [now] * wanted
     gap = timedelta(microseconds=math.ceil(1_000_000 / row.rate_limit))
-    first = max(now, row.paced_until or now)
+    paced_until = row.paced_until or now
+    # So far ahead no moment is given: a worker's clock was, or the limit was much lower. It must not stop the provider.
+    first = now if paced_until > now + AHEAD + gap + CLOCKS_DIFFER else max(now, paced_until)
     count = min(wanted, max(0, -((first - now - AHEAD) // gap)))
     if count:
         Provider.objects.filter(pk=provider.pk).update(paced_until=first + count * gap)

@@ -10,6 +10,7 @@ from providers.models import SwitchPolicy
 
 THRESHOLD_RANGE = "THRESHOLD_RANGE: Write a number above 0 and up to 1, such as 0.2 for a fifth."
 WINDOW_LIMIT = timedelta(days=1)  # of messages the rule looks at each minute
+SETTLE_LIMIT = timedelta(days=1)  # a rule that is to rest for longer is switched off, or its providers are held
 _WRITTEN = "Hours:minutes:seconds, such as 0:10:00."
 
 
@@ -46,10 +47,10 @@ class SwitchPolicyForm(forms.ModelForm):
         return slow_after
 
     def clean_settle_for(self) -> timedelta:
-        """Return how long nothing moves after a change: not negative."""
+        """Return how long nothing moves after a change: not negative, a day at most."""
         settle_for = self.cleaned_data["settle_for"]
-        if settle_for < timedelta(0):
-            raise ValidationError("SETTLE_RANGE: Write a duration that is not negative; 0:00:00 settles at once.")
+        if not timedelta(0) <= settle_for <= SETTLE_LIMIT:
+            raise ValidationError("SETTLE_RANGE: Write a duration from 0:00:00, which settles at once, to a day.")
         return settle_for
 
     def clean(self) -> dict[str, Any]:

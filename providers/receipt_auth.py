@@ -38,6 +38,11 @@ def email_reporter(authorization: str) -> Reporter | None:
     return _first(_BY_CHANNEL, NotificationType.EMAIL.value, authorization)
 
 
+def letter_reporter(authorization: str) -> Reporter | None:
+    """Return the postal provider whose credentials these are, whatever it is named; as `reporter`."""
+    return _first(_BY_CHANNEL, NotificationType.LETTER.value, authorization)
+
+
 def _first(sql: str, value: str, authorization: str) -> Reporter | None:
     given = _credentials(authorization)
     if given is None:

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -31,7 +32,7 @@ def move(item: Any, answer: Result | BaseException, *, now: datetime) -> Move:
         return _failed(item, answer.reason or "refused by the provider")
     if answer.outcome == Outcome.UNKNOWN:
         return unknown.move(notification, item.provider, item.token, now=now)
-    return _later(item, answer, now=now)
+    return _later(item, answer, now=now) if answer.begun else _unasked(item, answer, now=now)
 
 
 def unbegun(item: Any, *, now: datetime) -> Move:
@@ -92,6 +93,12 @@ def _later(item: Any, answer: Result, *, now: datetime) -> Move:
     due = min(now + backoff(notification.attempts, answer.retry_after), until)
     fields = _released({"status_reason": f"try later: {answer.reason}"[:300]}, due_at=due)
     return Move(notification.pk, Notification.Status.CREATED, fields, item.token)
+
+
+def _unasked(item: Any, answer: Result, *, now: datetime) -> Move:
+    """Put off a message that was not begun. Its hours of trying do not run: a slow server is none that refuses."""
+    undone = unbegun(item, now=now + backoff(2, answer.retry_after))
+    return replace(undone, fields=undone.fields | {"status_reason": f"try later: {answer.reason}"[:300]})
 
 
 def _released(fields: dict[str, Any], *, due_at: datetime | None) -> dict[str, Any]:

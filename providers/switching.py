@@ -128,7 +128,7 @@ def tend_to_middle(*, now: datetime) -> int:
     """
     changed = 0
     with transaction.atomic():
-        for kind in NotificationType.values:
+        for kind in sorted(NotificationType.values):  # the order in which ProviderQuerySet.lock_in_order goes
             rows = list(Provider.objects.carrying(kind).select_for_update(no_key=True).defer("config"))
             if not rested(last_change(kind), now):
                 continue

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_POST
 from notify import crypto
 from providers import receipts
 from providers.esp import label, views
-from providers.receipt_auth import Reporter, email_reporter, reporter
+from providers.receipt_auth import Reporter, email_reporter, letter_reporter, reporter
 from providers.request_body import CutOff, TooLarge, read_body
 from providers.tasks import apply_receipts
 
@@ -64,6 +64,17 @@ def receive_email(request: HttpRequest, esp: str) -> HttpResponse:
         known = ", ".join(sorted(views()))
         return JsonResponse({"error": f"Reports in this form are not known. Use one of: {known}."}, status=404)
     return _stored(request, provider, label(esp, request.headers.get("Content-Type", "")))
+
+
+@csrf_exempt
+@require_POST
+@_or_later
+def receive_letters(request: HttpRequest) -> HttpResponse:
+    """Store one report on letters; the credentials say which postal provider it is of. Answers as `receive`."""
+    provider = letter_reporter(request.headers.get("Authorization", ""))
+    if provider is None:
+        return _refused("letters")
+    return _stored(request, provider, request.headers.get("Content-Type", ""))
 
 
 def _refused(name: str) -> HttpResponse:

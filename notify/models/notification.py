@@ -42,7 +42,7 @@ class Notification(models.Model):
         Status.CREATED: _REPORTED
         | {Status.CREATED, Status.SENDING, Status.SENT, Status.CANCELLED, Status.VALIDATION_FAILED},
         Status.SENDING: _REPORTED | {Status.SENDING, Status.SENT, Status.RETURNED_LETTER},
-        Status.PENDING: _REPORTED,
+        Status.PENDING: _REPORTED | {Status.SENT},  # a report that was faster than our own write of a message abroad
         Status.SENT: _REPORTED | {Status.RETURNED_LETTER},
         Status.DELIVERED: {Status.DELIVERED, Status.PERMANENT_FAILURE, Status.RETURNED_LETTER},
         Status.PERMANENT_FAILURE: {Status.PERMANENT_FAILURE, Status.TEMPORARY_FAILURE, Status.DELIVERED},

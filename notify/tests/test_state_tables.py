@@ -17,7 +17,7 @@ MOVES = {
     "notify.Notification": {
         "created": f"{REPORTED} created sending sent cancelled validation-failed",
         "sending": f"{REPORTED} sending sent returned-letter",
-        "pending": REPORTED,
+        "pending": f"{REPORTED} sent",
         "sent": f"{REPORTED} returned-letter",
         "delivered": "delivered permanent-failure returned-letter",
         "permanent-failure": "permanent-failure temporary-failure delivered",

@@ -47,12 +47,16 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The answer to one message. reason never holds recipient or body; retry_after is in seconds, 0 to one day."""
+    """The answer to one message. reason never holds recipient or body; retry_after is in seconds, 0 to one day.
+
+    begun: False where the provider was not asked at all, because we had no line free: it counts as no try.
+    """
 
     outcome: Outcome
     reason: str = ""
     provider_reference: str = ""
     retry_after: float | None = None
+    begun: bool = True
 
 
 @dataclass(frozen=True, slots=True)

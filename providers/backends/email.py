@@ -22,6 +22,7 @@ from providers.backends.email_answers import judge, later, reference
 
 CONNECTIONS = 10  # at once, per loop; common servers allow this many from one address
 IDLE_FOR = 1.0  # seconds; a connection idle for longer is asked whether it still lives before it is used
+NO_LINE_FREE = Result(Outcome.TRY_LATER, "no connection was free", begun=False)
 SMTP = "django.core.mail.backends.smtp.EmailBackend"
 
 
@@ -59,7 +60,7 @@ class Email(Backend):
         not_begun = work.cancel()
         waiting.cancel()  # nobody listens any more; a thread that is stuck ends with its socket's own time-out
         if not_begun:
-            return later("no connection was free")
+            return NO_LINE_FREE
         return Result(Outcome.UNKNOWN, f"no answer within {self.timeout:g} seconds")
 
     def close(self) -> None:
@@ -80,7 +81,7 @@ class Email(Backend):
     def _hand_over(self, message: Message, start_by: float) -> Result:
         """Send in this thread. Never raises for what a server does."""
         if time.monotonic() > start_by:
-            return later("no connection was free")
+            return NO_LINE_FREE
         try:
             connection = self._connection()
         except Exception as error:  # noqa: BLE001 - nothing of the message was written

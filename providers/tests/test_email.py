@@ -156,6 +156,7 @@ def test_a_message_for_which_no_connection_is_free_in_time_waits(desk):
     started = time.monotonic()
     results = hand_over(desk.url, message(), message(), connections="1", timeout="0.6")
     assert [result.outcome for result in results] == [Outcome.UNKNOWN, Outcome.TRY_LATER]
+    assert [result.begun for result in results] == [True, False]
     assert time.monotonic() - started < 10
     assert len(desk.mails) == 1
 

@@ -47,6 +47,19 @@ def test_a_change_holds_every_provider_of_its_channel_for_four_hours_and_no_othe
 
 
 @pytest.mark.time_machine(NOW, tick=False)
+@pytest.mark.parametrize("zone_name", ["Europe/London", "America/New_York"])
+@pytest.mark.parametrize(("day", "refusal"), [("9998-12-30", ""), ("9999-12-31", "HOLD_FAR")])
+def test_a_hold_that_no_date_can_hold_is_refused(channel, admin_client, settings, zone_name, day, refusal):
+    settings.NOTIFY_TIME_ZONE = zone_name
+    asked = CHANGE | {"hold": "until", "hold_until_0": day, "hold_until_1": "22:00:00"}
+    if refusal:
+        assert refused(admin_client, channel[0], **asked)["hold_until"][0].startswith(refusal)
+    else:
+        saved(admin_client, channel[0], **asked)
+    assert admin_client.get(LIST).status_code == 200
+
+
+@pytest.mark.time_machine(NOW, tick=False)
 def test_the_hold_can_last_until_a_local_time_until_released_or_not_at_all(channel, admin_client):
     mmg = channel[0]
     until = NOW + 2 * HOUR  # 03:30 summer time

@@ -1,16 +1,18 @@
 """A provider's rate limit holds over all workers, and what is over it waits without being claimed."""
 
 import asyncio
+import threading
+import time
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 
 from notify.models import Notification
 from notify.testing import make_notification, make_provider, make_template
 from notify.tests.together import together
-from providers import receipts
+from providers import claiming, receipts
 from providers.backends import client_session
 from providers.models import Provider
 from providers.pacing import take_moments
@@ -45,6 +47,17 @@ def test_moments_are_evenly_spaced_and_never_given_twice():
 def test_a_limit_that_rested_does_not_save_moments_up():
     provider = make_provider(rate_limit=2, paced_until=NOW - timedelta(hours=1))
     assert take_moments(provider, 10, now=NOW) == [NOW, NOW + SECOND / 2]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("ahead", "first"),
+    [(SECOND / 2, SECOND / 2), (32 * SECOND, None), (32.000001 * SECOND, 0 * SECOND), (3_600 * SECOND, 0 * SECOND)],
+)
+def test_a_clock_that_was_ahead_does_not_stop_a_provider(ahead, first):
+    """A second ahead, one between two moments, and thirty by which clocks may differ."""
+    provider = make_provider(rate_limit=1, paced_until=NOW + ahead)
+    assert take_moments(provider, 1, now=NOW) == ([] if first is None else [NOW + first])
 
 
 @pytest.mark.django_db
@@ -129,6 +142,55 @@ def test_two_workers_share_the_limit():
     first, second = together(take, take)
     assert len(first) + len(second) == 50
     assert not set(first) & set(second)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("first", "second"), [("firetext", "mmg"), ("email", "mmg")])
+def test_a_claim_and_a_rule_never_wait_for_each_other_in_a_circle(first, second, monkeypatch):
+    """A rule has one provider's row and wants the next; a claim that waits for the first has not taken that one."""
+    monkeypatch.setattr(claiming.random, "sample", lambda kinds, k: sorted(kinds, reverse=True))  # SMS before email
+    for name in (second, first):
+        make_provider(name, rate_limit=10)
+    texts = make_template()
+    for template in [texts, make_template(texts.service, "email")] * 30:
+        make_notification(template=template, due_at=NOW)
+
+    locked = threading.Event()
+
+    def rule():
+        with transaction.atomic():
+            Provider.objects.select_for_update(no_key=True).get(identifier=first)
+            locked.set()
+            _wait_until_somebody_waits_for_us()
+            return Provider.objects.select_for_update(no_key=True).get(identifier=second).identifier
+
+    def claim():
+        locked.wait(60)
+        return len(Sending().claim(60, NOW)) > 0
+
+    assert together(rule, claim) == [second, True]
+
+
+def _wait_until_somebody_waits_for_us():
+    """Give up after a while: one that waits for nothing is no failure of this."""
+    sql = "SELECT count(*) FROM pg_locks WHERE NOT granted AND transactionid = pg_current_xact_id()::xid"
+    for _ in range(200):
+        with connection.cursor() as cursor:
+            cursor.execute(sql)
+            if cursor.fetchone()[0]:
+                return
+        time.sleep(0.05)
+
+
+@pytest.mark.django_db
+def test_a_claim_takes_no_more_than_asked_for_where_limits_part_the_channels():
+    make_provider("mmg", rate_limit=3)
+    make_provider("email")
+    texts = make_template()
+    for template in [texts, make_template(texts.service, "email")] * 10:
+        make_notification(template=template, due_at=NOW)
+    assert len(Sending().claim(5, NOW)) == 5
+    assert Notification.objects.filter(claimed_at__isnull=False).count() == 5
 
 
 @pytest.mark.django_db

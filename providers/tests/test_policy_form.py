@@ -44,6 +44,8 @@ def test_any_other_threshold_is_refused_with_its_range(admin_client, threshold):
         ({"slow_after": "0:00:00"}, "slow_after"),
         ({"slow_after": "-0:04:00"}, "slow_after"),
         ({"settle_for": "-0:00:01"}, "settle_for"),
+        ({"settle_for": "24:00:01"}, "settle_for"),
+        ({"settle_for": "999999 00:00:00"}, "settle_for"),  # no date lies so far back: the rule could not reckon
         ({"step": "0"}, "step"),
         ({"step": "101"}, "step"),
         ({"minimum_sample": "0"}, "minimum_sample"),
@@ -62,6 +64,7 @@ def test_what_is_out_of_range_is_refused_at_its_field(admin_client, fields, wher
         {"window": "24:00:00"},
         {"slow_after": "0:00:01"},
         {"settle_for": "0:00:00"},
+        {"settle_for": "24:00:00"},
         {"step": "1"},
         {"minimum_sample": "1"},
     ],

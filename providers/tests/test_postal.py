@@ -12,7 +12,7 @@ from notify.testing import make_notification, make_provider
 from providers import receipts
 from providers.backends import ReceiptProblem
 from providers.backends.postal import Postal
-from providers.models import Receipt
+from providers.models import Provider, Receipt
 
 NOW = datetime(2026, 10, 25, 12, tzinfo=UTC)
 STRENGTH = {"rejected": "technical-failure", "despatched": "delivered", "returned": "returned-letter"}
@@ -31,6 +31,21 @@ def body(message, status):
 
 def post(client, text):
     return client.post("/receipts/letters/", text, "application/json", headers=HEADERS).status_code
+
+
+@pytest.mark.parametrize("identifier", ["postal", "printer", "letters"])
+def test_a_postal_provider_of_any_name_reports_at_the_address_of_letters(client, identifier):
+    provider = make_provider("postal", config={"receipt_user": "simulator", "receipt_passwords": ["simulator"]})
+    Provider.objects.filter(pk=provider.pk).update(identifier=identifier)
+    message = letter(provider_name=identifier)
+    assert post(client, body(message, "despatched")) == 200
+    assert ended(message) == "delivered"
+
+
+def test_a_provider_of_another_channel_does_not_report_on_letters(client):
+    make_provider("mmg", config={"receipt_user": "simulator", "receipt_passwords": ["simulator"]})
+    assert post(client, "{}") == 401
+    assert not Receipt.objects.exists()
 
 
 def ended(message):

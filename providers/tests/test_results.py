@@ -120,6 +120,25 @@ def test_a_receipt_that_was_faster_keeps_its_status_and_the_moment_of_sending_is
 
 
 @pytest.mark.parametrize(
+    ("attempts", "first", "left"), [(1, NOW - FOUR_HOURS, None), (3, NOW - FOUR_HOURS, NOW - FOUR_HOURS)]
+)
+def test_a_message_for_which_no_line_was_free_waits_and_uses_up_no_try(attempts, first, left):
+    item = claimed(first=first, attempts=attempts)
+    message = after(item, Result(Outcome.TRY_LATER, "no connection was free", begun=False))
+    assert (message.status, message.status_reason) == ("created", "try later: no connection was free")
+    assert (message.attempts, message.first_attempt_at, message.claimed_at) == (attempts - 1, left, None)
+    assert NOW < message.due_at <= NOW + 12 * SECOND
+
+
+@pytest.mark.parametrize(("recipient", "status"), [("+14155550123", "sent"), ("+447700900123", "pending")])
+def test_a_pending_report_that_was_faster_counts_as_it_would_have_counted_later(recipient, status):
+    """For a message abroad our own “sent” ranks above it, in whichever order they are written."""
+    item = claimed(recipient=recipient)
+    type(item.notification).objects.filter(pk=item.notification.pk).update(status="pending", due_at=None)
+    assert after(item, Result(Outcome.ACCEPTED)).status == status
+
+
+@pytest.mark.parametrize(
     "changed", [{"claimed_at": NOW + SECOND}, {"claimed_at": None}, {"attempts": 2}, {"sent_at": NOW - SECOND}]
 )
 def test_a_late_answer_is_not_noted_where_somebody_else_has_the_message_or_noted_it(changed):
