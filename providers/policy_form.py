@@ -11,6 +11,7 @@ from providers.models import SwitchPolicy
 THRESHOLD_RANGE = "THRESHOLD_RANGE: Write a number above 0 and up to 1, such as 0.2 for a fifth."
 WINDOW_LIMIT = timedelta(days=1)  # of messages the rule looks at each minute
 SETTLE_LIMIT = timedelta(days=1)  # a rule that is to rest for longer is switched off, or its providers are held
+_CHANNELS = "Traffic is moved between SMS providers only; for email the health page and the backtest judge by it."
 _WRITTEN = "Hours:minutes:seconds, such as 0:10:00."
 
 
@@ -29,6 +30,7 @@ class SwitchPolicyForm(forms.ModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.fields["notification_type"].help_text = _CHANNELS
         for name in ("window", "slow_after", "settle_for"):
             self.fields[name].help_text += f" {_WRITTEN}"
 

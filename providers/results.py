@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -97,8 +96,8 @@ def _later(item: Any, answer: Result, *, now: datetime) -> Move:
 
 def _unasked(item: Any, answer: Result, *, now: datetime) -> Move:
     """Put off a message that was not begun. Its hours of trying do not run: a slow server is none that refuses."""
-    undone = unbegun(item, now=now + backoff(2, answer.retry_after))
-    return replace(undone, fields=undone.fields | {"status_reason": f"try later: {answer.reason}"[:300]})
+    fields = {"status_reason": f"try later: {answer.reason}"[:300]}
+    return _undone(item, fields, due_at=now + backoff(2, answer.retry_after))
 
 
 def _released(fields: dict[str, Any], *, due_at: datetime | None) -> dict[str, Any]:
