@@ -126,6 +126,8 @@ def _content(storage: Storage, path: str) -> str:
 
 def _parse(text: str) -> list[Acknowledgement]:
     lines = []
+    if "\0" in text:
+        raise Unreadable("it holds a NUL character")
     try:
         for number, cells in enumerate(csv.reader(io.StringIO(text), strict=True), start=1):
             if any(cells):

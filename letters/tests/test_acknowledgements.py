@@ -106,6 +106,13 @@ def test_a_bad_file_does_not_stop_the_others(folder, file):
     assert read(folder, f"A.zip,12,{SHA},accepted") == {"acknowledged": 1, "unreadable": 1}
 
 
+@pytest.mark.parametrize("line", [f"A\0.zip,12,{SHA},accepted", f"A.zip,12,{SHA},accepted\0"])
+def test_a_file_with_a_character_no_database_takes_stops_no_other(folder, file, line):
+    (folder / "0.csv").write_text(line)
+    assert read(folder, f"A.zip,12,{SHA},accepted") == {"acknowledged": 1, "unreadable": 1}
+    assert "NUL" in open_alerts()["acknowledgement-unreadable"].message
+
+
 def test_nothing_there_is_no_error(folder):
     folder.rmdir()
     assert read_acknowledgements(now=NOW) == {"acknowledged": 0, "unreadable": 0}
