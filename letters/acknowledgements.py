@@ -16,9 +16,11 @@ import logging
 import posixpath
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
+from celery.exceptions import SoftTimeLimitExceeded
 from django.core.files.storage import Storage
 from django.db import transaction
 
@@ -74,11 +76,14 @@ def read_acknowledgements(*, now: datetime) -> dict[str, int]:
         try:
             lines = _parse(_content(storage, path))
             files = _files_of(lines)
+        except FileNotFoundError:
+            continue  # another worker has just read it
         except Unreadable as error:
             stays[name] = str(error)
             continue
         acknowledged += sum(_apply(line, files[line.name], now=now) for line in lines)
-        postal.move(storage, path, posixpath.join(READ, name))
+        with suppress(FileNotFoundError):  # another worker was faster
+            postal.move(storage, path, posixpath.join(READ, name))
     _close_unacknowledged(now=now)
     _tell_unreadable(stays, now=now)
     return {"acknowledged": acknowledged, "unreadable": len(stays)}
@@ -114,18 +119,23 @@ def _waiting(storage: Storage) -> list[str]:
 
 
 def _content(storage: Storage, path: str) -> str:
-    if storage.size(path) > BYTES_LIMIT:
-        raise Unreadable(f"it is larger than {BYTES_LIMIT:,} bytes")
-    with storage.open(path, "rb") as file:
-        data = file.read()
     try:
-        return data.decode("utf-8-sig")
+        if storage.size(path) > BYTES_LIMIT:
+            raise Unreadable(f"it is larger than {BYTES_LIMIT:,} bytes")
+        with storage.open(path, "rb") as file:
+            return file.read().decode("utf-8-sig")
     except UnicodeDecodeError:
         raise Unreadable("it is not written in UTF-8") from None
+    except (FileNotFoundError, Unreadable, SoftTimeLimitExceeded):
+        raise
+    except Exception as error:  # each storage has errors of its own
+        raise Unreadable(f"the storage did not give it ({type(error).__name__})") from error
 
 
 def _parse(text: str) -> list[Acknowledgement]:
     lines = []
+    if "\0" in text:
+        raise Unreadable("it holds a NUL character")
     try:
         for number, cells in enumerate(csv.reader(io.StringIO(text), strict=True), start=1):
             if any(cells):
@@ -152,7 +162,10 @@ def _files_of(lines: list[Acknowledgement]) -> dict[str, PrintFile]:
     files = {file.name: file for file in PrintFile.objects.filter(name__in=[line.name for line in lines])}
     unknown = [line.name for line in lines if line.name not in files]
     if unknown:
-        raise Unreadable(f"it names {unknown[0][:100]!r}, which was never handed over")
+        raise Unreadable(
+            f"it names {unknown[0][:100]!r}, which was never handed over, or was packed anew under another name when "
+            "its print run was cut off (then ask the provider at once not to print both)"
+        )
     return files
 
 

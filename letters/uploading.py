@@ -182,8 +182,7 @@ def _store(upload: Upload, copy: IO[bytes] | None, digest: str, judged: _Judged,
     """Store file and rows; of two submissions at once one wins and the other returns its letter."""
     storage, name = storages[files.alias_for(judged.status)], ""
     if copy is not None:
-        copy.seek(0)
-        name = storage.save(stored_name(upload.letter_id, now), File(copy))
+        name = _save(storage, stored_name(upload.letter_id, now), copy)
     try:
         with transaction.atomic():
             letter = _insert(upload, name, digest, judged, now=now)
@@ -197,6 +196,16 @@ def _store(upload: Upload, copy: IO[bytes] | None, digest: str, judged: _Judged,
         return _made_before(upload) or _gone()
     logger.info("Letter %s: %s", letter.pk, judged.status, extra={"notification_id": str(letter.pk)})
     return letter
+
+
+def _save(storage: Storage, name: str, copy: IO[bytes]) -> str:
+    copy.seek(0)
+    try:
+        return storage.save(name, File(copy))
+    except Exception as error:  # each storage has errors of its own
+        logger.warning("An uploaded PDF was not stored", exc_info=error)
+        text = "The file could not be stored just now. Tell an operator, and upload the letter again later."
+        raise LetterRefused("STORAGE_UNAVAILABLE", text) from error
 
 
 def _insert(upload: Upload, name: str, digest: str, judged: _Judged, *, now: datetime) -> Letter | None:

@@ -4,6 +4,7 @@ from datetime import UTC, date, datetime
 
 import pytest
 
+from letters import acknowledgements
 from letters.acknowledgements import mark_acknowledged, read_acknowledgements
 from letters.models import PrintFile, PrintRun
 from letters.tests.storages import use_folders
@@ -104,6 +105,32 @@ def test_a_bad_file_does_not_stop_the_others(folder, file):
     (folder / "0.csv").write_text("nonsense")
     (folder / "half.csv.part").write_text("A.zip,12")  # still being written
     assert read(folder, f"A.zip,12,{SHA},accepted") == {"acknowledged": 1, "unreadable": 1}
+
+
+@pytest.mark.parametrize("line", [f"A\0.zip,12,{SHA},accepted", f"A.zip,12,{SHA},accepted\0"])
+def test_a_file_with_a_character_no_database_takes_stops_no_other(folder, file, line):
+    (folder / "0.csv").write_text(line)
+    assert read(folder, f"A.zip,12,{SHA},accepted") == {"acknowledged": 1, "unreadable": 1}
+    assert "NUL" in open_alerts()["acknowledgement-unreadable"].message
+
+
+def test_a_file_the_storage_does_not_give_is_named_and_stops_no_other(folder, file):
+    (folder / "0.csv").symlink_to("/proc/self/mem")  # reading its beginning is an input/output error
+    assert read(folder, f"A.zip,12,{SHA},accepted") == {"acknowledged": 1, "unreadable": 1}
+    assert "0.csv cannot be used: the storage did not give it (OSError)" in (
+        open_alerts()["acknowledgement-unreadable"].message
+    )
+
+
+def test_a_file_another_worker_has_just_read_is_no_error(folder, file, monkeypatch):
+    monkeypatch.setattr(acknowledgements, "_waiting", lambda storage: ["gone.csv", "a.csv"])
+    assert read(folder, f"A.zip,12,{SHA},accepted") == {"acknowledged": 1, "unreadable": 0}
+    assert open_alerts() == {}
+
+
+def test_an_unknown_zip_may_be_one_that_was_packed_anew_and_the_alert_says_what_to_do(folder, file):
+    read(folder, f"B.zip,12,{SHA},accepted")
+    assert "ask the provider at once not to print both" in open_alerts()["acknowledgement-unreadable"].message
 
 
 def test_nothing_there_is_no_error(folder):

@@ -64,14 +64,14 @@ def test_of_two_uploads_at_once_for_the_last_letter_of_the_day_one_is_refused(st
     assert (Letter.objects.count(), len(lying(storage))) == (1, 1)
 
 
-def test_a_storage_that_fails_leaves_nothing(storage, monkeypatch):
+def test_a_storage_that_fails_leaves_nothing_and_is_not_called_the_senders_fault(storage, monkeypatch):
     def fails(*args, **kwargs):
         raise OSError("no space")
 
     monkeypatch.setattr(type(storages["letters-scan"]), "_save", fails)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(LetterRefused, match="STORAGE_UNAVAILABLE: The file could not be stored"):
         upload()
-    assert Notification.objects.count() == 0
+    assert (Notification.objects.count(), lying(storage)) == (0, [])
 
 
 def test_a_database_that_fails_leaves_no_file(storage, monkeypatch):
