@@ -14,6 +14,7 @@ from datetime import date, datetime
 from io import BytesIO
 from typing import Any
 
+from celery.exceptions import SoftTimeLimitExceeded
 from django.db import connection
 from django.db.models import Sum
 
@@ -50,7 +51,7 @@ def collate(
 
     clock: gives the moment (aware, UTC). counts: filled, so that it is known what went before an error.
     Returns what was found and sent; raises Busy and Paused, where nothing was
-    done, and whatever a storage raises: an alert is open then, and the next call goes on where this one stopped.
+    done, and whatever a storage raised first: an alert is open then, and the next call goes on where this one stopped.
     """
     refuse_transaction()
     if Pause.objects.on().exists():
@@ -61,14 +62,18 @@ def collate(
         if not mine:
             raise Busy
         until = time.monotonic() + WORK_FOR
-        for run in _runs(day, clock()):
+        errors: list[Exception] = []
+        for run in _runs(day, clock()):  # a run that cannot go on keeps no later day's letters
             try:
-                finished = _work(run, counts, clock=clock, until=until)
-            except Exception as error:
+                counts["unfinished"] += not _work(run, counts, clock=clock, until=until)
+            except Exception as error:  # noqa: BLE001  (logged there)
                 _reconnect()
                 _tell_failed(run, error, now=clock())
-                raise
-            counts["unfinished"] += not finished
+                errors.append(error)
+                if isinstance(error, SoftTimeLimitExceeded):
+                    break
+        if errors:
+            raise errors[0]
     return counts
 
 

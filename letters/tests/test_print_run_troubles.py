@@ -93,6 +93,30 @@ def test_a_slow_storage_does_not_cost_the_session_and_is_seen_as_progress(folder
     assert seen[0] != AT
 
 
+def test_a_run_that_cannot_go_on_keeps_no_later_days_letters(folder, monkeypatch):
+    first, put_whole = letter(), postal.put_whole
+
+    def broken(storage, name, *content):
+        if "2026-07-01" in name:
+            raise OSError("no such zip here")
+        return put_whole(storage, name, *content)
+
+    monkeypatch.setattr(postal, "put_whole", broken)
+    with pytest.raises(OSError, match="zip"):
+        run()
+    second = letter(created_at=AT + timedelta(hours=12))
+    for _ in range(2):
+        with pytest.raises(OSError, match="zip"):
+            run(AT + timedelta(days=1))
+        assert statuses() == {first.pk: "created", second.pk: "sent"}
+    assert Alert.objects.open().get().scope == "print run 2026-07-01"
+    assert PrintRun.objects.filter(finished_at__isnull=False).count() == 1
+    monkeypatch.undo()
+    assert run(AT + timedelta(days=1))["letters"] == 1
+    assert (statuses()[first.pk], Alert.objects.open().exists()) == ("sent", False)
+    assert set(members(folder)) == {str(first.pk), str(second.pk)}  # each in one zip
+
+
 @threads
 def test_an_alert_is_written_although_the_database_ended_the_session(settings, monkeypatch):
     settings.LOOP_FROZEN_AFTER = timedelta(seconds=1)
