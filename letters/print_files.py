@@ -22,6 +22,7 @@ from callbacks.outcomes import settle
 from letters import files, postal
 from letters.models import Letter, PrintFile, PrintRun
 from letters.pulse import Beating, Pulse
+from letters.querysets import LetterQuerySet
 from letters.reading import Reader, refuse_away
 from letters.zips import Bundle, zip_name
 from notify import bulk
@@ -40,7 +41,7 @@ Status = Notification.Status
 def groups(run: PrintRun) -> list[Group]:
     """Return the services and postages with letters for this run, in the order in which they are packed."""
     by = ("notification__service_id", "postage")
-    return list(Letter.objects.printable(run.deadline).order_by(*by).values_list(*by).distinct())
+    return list(_printable(run).order_by(*by).values_list(*by).distinct())
 
 
 def pack(run: PrintRun, group: Group, reader: Reader, *, now: datetime) -> Iterator[Bundle]:
@@ -83,7 +84,7 @@ def assign(run: PrintRun, group: Group, bundle: Bundle, *, now: datetime) -> Pri
         waiting = Notification.objects.filter(pk__in=same).order_by("pk").select_for_update(of=("self",))
         list(waiting.values_list("pk", flat=True))
         # A new statement, so that it sees what was committed before the locks were had.
-        ready = set(Letter.objects.printable(run.deadline).filter(pk__in=same).values_list("pk", flat=True))
+        ready = set(_printable(run).filter(pk__in=same).values_list("pk", flat=True))
         if ready != set(packed):
             return None
         sequence = (run.files.aggregate(last=Max("sequence"))["last"] or 0) + 1
@@ -153,9 +154,13 @@ def settle_wrong(reasons: dict[UUID, str], *, now: datetime) -> Collection[UUID]
     return settle(moves, now=now)
 
 
+def _printable(run: PrintRun) -> LetterQuerySet:
+    return Letter.objects.printable(run.deadline, counted=True)
+
+
 def _letters(run: PrintRun, group: Group) -> Iterator[Letter]:
     """Give a group's letters in order, a page at a time."""
-    wanted = Letter.objects.printable(run.deadline).filter(notification__service_id=group[0], postage=group[1])
+    wanted = _printable(run).filter(notification__service_id=group[0], postage=group[1])
     page: Sequence[Letter] = list(wanted.order_by("pk")[:_PAGE])
     while page:
         yield from page

@@ -19,10 +19,14 @@ _CREATED = Exact(Lower("notification__status"), Value(Notification.Status.CREATE
 class LetterQuerySet(QuerySet):
     """Letters, by what is to be done with them."""
 
-    def ready(self) -> Self:
-        """Has a PDF that may be printed: made from a template, or found clean in the very bytes that lie there."""
+    def ready(self, *, counted: bool = False) -> Self:
+        """Has a PDF that may be printed: made from a template, or found clean in the very bytes that lie there.
+
+        counted: the planner has just counted the rows (see letters/print_run.py), so that it may go by the status.
+        """
+        created = Q(notification__status=Notification.Status.CREATED) if counted else _CREATED
         made = Q(kind="templated") | Q(scan_verdict="clean", scanned_sha256=F("sha256"))
-        return self.filter(made, _CREATED).exclude(Q(pdf="") | Q(sha256=""))
+        return self.filter(made, created).exclude(Q(pdf="") | Q(sha256=""))
 
     def due(self, kind: str, now: datetime) -> Self:
         """Letters of this kind with work left for their loop (rendering, scanning), due now; oldest due first."""
@@ -67,9 +71,9 @@ class LetterQuerySet(QuerySet):
         service = {"notification__service__active": True, "notification__service__letter_hold__isnull": True}
         return self.unprinted().filter(notification__created_at__lt=deadline, **service)
 
-    def printable(self, deadline: datetime) -> Self:
-        """What a print run with this deadline takes, however old."""
-        return self.ready().before_run(deadline)
+    def printable(self, deadline: datetime, *, counted: bool = False) -> Self:
+        """What a print run with this deadline takes, however old. counted: as `ready`."""
+        return self.ready(counted=counted).before_run(deadline)
 
     def held_past(self, deadline: datetime) -> Self:
         """Ready letters that only a hold of their service kept out of a print run with this deadline."""
