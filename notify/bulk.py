@@ -90,7 +90,7 @@ def insert_lines(
 def lock_in_order(model: type[models.Model], keys: Sequence[Any]) -> None:
     """Lock the rows of these keys in the keys' order, inside atomic()."""
     with connection.cursor() as cursor:
-        cursor.execute(*_locking(model, keys, {}, ()))
+        cursor.execute(*_locking(model, keys, {}, {}))
 
 
 def update_each(
@@ -111,20 +111,21 @@ def update_each(
     """
     if not keys:
         return {}
-    checked = checked or {}
+    checked, field = checked or {}, model._meta.get_field
     new = {**written, **{name: [value] for name, value in (alike or {}).items()}}
-    given = {f"new_{name}": (name, column) for name, column in new.items()}
-    given |= {f"old_{name}": (name, column) for name, column in checked.items()}
-    read = {*checked, before} - {None}
-    locking, values = _locking(model, keys, given, read)
+    given = {f"new_{name}": (field(name), column) for name, column in new.items()}
+    given |= {f"old_{name}": (field(name), column) for name, column in checked.items()}
+    read = dict.fromkeys([*checked, before] if before else checked)  # each once
+    locking, values = _locking(model, keys, given, {f"was_{name}": field(name) for name in read})
     # Judged by what was locked, not by `n`: where a column is NULL nearly everywhere, as a claim is, the planner
     # expects one such row and compares every row with every key.
-    wheres = [f"n.{_column(model)} = v.key", *(f"v.was_{name} IS NOT DISTINCT FROM v.old_{name}" for name in checked)]
+    same = [f"v.was_{name} IS NOT DISTINCT FROM v.old_{name}" for name in checked]
     condition, parameters = only or ("true", [])
     sql = (
         f"WITH v AS ({locking}) UPDATE {_table(model)} n "  # noqa: S608  (names come from the model)
-        f"SET {', '.join(f'{_column(model, name)} = v.new_{name}' for name in new)} FROM v "
-        f"WHERE {' AND '.join([*wheres, condition])} RETURNING v.place, {f'v.was_{before}' if before else 'NULL'}"
+        f"SET {', '.join(f'{_column(field(name))} = v.new_{name}' for name in new)} FROM v "
+        f"WHERE n.{_column(model._meta.pk)} = v.key AND {' AND '.join([*same, condition])} "
+        f"RETURNING v.place, {f'v.was_{before}' if before else 'NULL'}"
     )
     with connection.cursor() as cursor:
         cursor.execute(sql, [*values, *parameters])
@@ -132,27 +133,29 @@ def update_each(
 
 
 def _locking(
-    model: type[models.Model], keys: Sequence[Any], given: Mapping[str, tuple[str, Sequence[Any]]], read: Iterable[str]
+    model: type[models.Model],
+    keys: Sequence[Any],
+    given: Mapping[str, tuple[models.Field, Sequence[Any]]],
+    read: Mapping[str, models.Field],
 ) -> tuple[str, list[Any]]:
     """Return a query with its parameters that locks rows in key order, so that two callers cannot block each other.
 
-    given: name of a column of its result → field and its value per key. read: fields of the row, shown as `was_…`.
+    given: name of a column of its result → field and its value per key. read: name of a column → field of the row.
     Rows are told by their place among the keys: a UUID takes twenty times as long to read as a number.
     """
-    shown = ["v.*", *(f"n.{_column(model, name)} AS was_{name}" for name in read)]
-    names, types, arrays, alike = ["key"], [f"%s::{_type(model)}[]"], [_array(model._meta.pk, keys)], []
-    for name, (of, column) in given.items():
-        field = model._meta.get_field(of)
+    pk, shown = model._meta.pk, ["v.*", *(f"n.{_column(field)} AS {name}" for name, field in read.items())]
+    names, types, arrays, alike = ["key"], [f"%s::{_type(pk)}[]"], [_array(pk, keys)], []
+    for name, (field, column) in given.items():
         if all_alike(column):
-            shown.append(f"%s::{_type(model, of)} AS {name}")
+            shown.append(f"%s::{_type(field)} AS {name}")
             alike.append(field.get_db_prep_save(column[0], connection))
         else:
             names.append(name)
-            types.append(f"%s::{_type(model, of)}[]")
+            types.append(f"%s::{_type(field)}[]")
             arrays.append(_array(field, column))
     sql = (
         f"SELECT {', '.join(shown)} FROM unnest({', '.join(types)}) WITH ORDINALITY AS v({', '.join(names)}, place) "  # noqa: S608
-        f"JOIN {_table(model)} n ON n.{_column(model)} = v.key ORDER BY v.key FOR UPDATE OF n"
+        f"JOIN {_table(model)} n ON n.{_column(pk)} = v.key ORDER BY v.key FOR UPDATE OF n"
     )
     return sql, [*alike, *arrays]
 
@@ -161,15 +164,12 @@ def _table(model: type[models.Model]) -> str:
     return connection.ops.quote_name(model._meta.db_table)
 
 
-def _column(model: type[models.Model], name: str = "") -> str:
-    """Return a field's column; without a name the primary key's."""
-    field = model._meta.get_field(name) if name else model._meta.pk
+def _column(field: models.Field) -> str:
     return connection.ops.quote_name(field.column)
 
 
-def _type(model: type[models.Model], name: str = "") -> str:
+def _type(field: models.Field) -> str:
     """Return a field's type without its length: text that is too long is an error, and not cut off by a cast."""
-    field = model._meta.get_field(name) if name else model._meta.pk
     return field.rel_db_type(connection).partition("(")[0]
 
 
