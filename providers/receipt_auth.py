@@ -33,14 +33,9 @@ def reporter(identifier: str, authorization: str) -> Reporter | None:
     return _first(_BY_IDENTIFIER, identifier, authorization)
 
 
-def email_reporter(authorization: str) -> Reporter | None:
-    """Return the email provider whose credentials these are; as `reporter`."""
-    return _first(_BY_CHANNEL, NotificationType.EMAIL.value, authorization)
-
-
-def letter_reporter(authorization: str) -> Reporter | None:
-    """Return the postal provider whose credentials these are, whatever it is named; as `reporter`."""
-    return _first(_BY_CHANNEL, NotificationType.LETTER.value, authorization)
+def reporter_of(channel: NotificationType, authorization: str) -> Reporter | None:
+    """Return the provider of this channel whose credentials these are, whatever it is named; as `reporter`."""
+    return _first(_BY_CHANNEL, channel.value, authorization)
 
 
 def _first(sql: str, value: str, authorization: str) -> Reporter | None:
@@ -51,7 +46,7 @@ def _first(sql: str, value: str, authorization: str) -> Reporter | None:
     for pk, name, sealed in _asked(sql, value):
         try:
             pairs = _pairs(bytes(sealed))
-        except crypto.Unreadable as error:  # another email provider may be readable
+        except crypto.Unreadable as error:  # another of the channel may be readable
             unreadable = error
             continue
         if any([compare_digest(given, pair) for pair in pairs]):  # a list: every pair is compared, in constant time

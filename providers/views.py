@@ -11,9 +11,10 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
 from notify import crypto
+from notify.models import NotificationType
 from providers import receipts
 from providers.esp import label, views
-from providers.receipt_auth import Reporter, email_reporter, letter_reporter, reporter
+from providers.receipt_auth import Reporter, reporter, reporter_of
 from providers.request_body import CutOff, TooLarge, read_body
 from providers.tasks import apply_receipts
 
@@ -57,7 +58,7 @@ def receive_email(request: HttpRequest, esp: str) -> HttpResponse:
 
     Answers as `receive`, and 404 with the known names for a form that nobody here can read.
     """
-    provider = email_reporter(request.headers.get("Authorization", ""))
+    provider = reporter_of(NotificationType.EMAIL, request.headers.get("Authorization", ""))
     if provider is None:
         return _refused(esp)
     if esp not in views():
@@ -71,7 +72,7 @@ def receive_email(request: HttpRequest, esp: str) -> HttpResponse:
 @_or_later
 def receive_letters(request: HttpRequest) -> HttpResponse:
     """Store one report on letters; the credentials say which postal provider it is of. Answers as `receive`."""
-    provider = letter_reporter(request.headers.get("Authorization", ""))
+    provider = reporter_of(NotificationType.LETTER, request.headers.get("Authorization", ""))
     if provider is None:
         return _refused("letters")
     return _stored(request, provider, request.headers.get("Content-Type", ""))
