@@ -69,6 +69,7 @@ def test_what_is_offered_is_what_backends_report():
         (Receipt.objects.ended_as("split"), "receipt_in_vain"),
         (Receipt.objects.ended_as("waiting"), "receipt_due"),
         (Receipt.objects.filter(reported="complaint"), "receipt_reported"),
+        (Receipt.objects.with_unknown_code(), "receipt_with_unknown_code"),  # may its alert close?
     ],
 )
 def test_what_is_rarely_met_is_found_over_an_index(found, index):

@@ -3,7 +3,7 @@
 from uuid import uuid4
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 
 from notify.models import Alert
 from notify.testing import make_provider
@@ -154,14 +154,3 @@ def test_two_at_once_put_each_receipt_back_once_and_pass_over_what_a_worker_hold
         done = together(*[lambda: replay(limit=2)] * 2)
     assert sum(done, PutBack()) == PutBack(again=5)
     assert Receipt.objects.get(applied_at__isnull=False).pk == held
-
-
-def test_the_index_of_unknown_codes_serves_the_question_whether_an_alert_may_close(mmg):
-    Receipt.objects.bulk_create(
-        Receipt(provider=mmg, dedupe_key=str(number), body=b"x", code="0", outcome="applied", reported="delivered",
-                applied_at=NOW, notification_id=uuid4()) for number in range(3_000)
-    )  # fmt: skip
-    with connection.cursor() as cursor:
-        cursor.execute("ANALYZE providers_receipt")  # of an empty table what tests before left behind decides
-    plan = Receipt.objects.with_unknown_code().order_by().explain()
-    assert "receipt_with_unknown_code" in plan, plan
